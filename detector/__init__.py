@@ -1,0 +1,1 @@
+"""Anomaly detection for Prometheus: learn what is normal, say what is not."""

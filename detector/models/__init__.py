@@ -1,0 +1,1 @@
+"""The models, each behind one contract: fit, then score step by step."""

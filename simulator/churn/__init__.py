@@ -1,0 +1,1 @@
+"""The churn-prediction service: model, HTTP interface and the metrics it emits."""
