@@ -30,8 +30,8 @@ class SourceError(DetectorError):
     message : str
         One line for the user.
     reason : str
-        Short stable word for metrics: ``unreachable``, ``timeout``, ``bad_query``, ``too_large``,
-        ``refused`` or ``bad_response``.
+        Short stable word for metrics: ``unreachable``, ``timeout``, ``bad_query``, ``execution``,
+        ``too_large``, ``refused`` or ``bad_response``.
     retryable : bool
         True when the same call may succeed later without a change by the user.
     """

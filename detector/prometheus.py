@@ -1,0 +1,308 @@
+"""Reads samples and rules from a server that speaks Prometheus' HTTP API.
+
+Range reads ask for no compression: on a local network gzip costs the server three to six times
+the transfer (measured; see DECISIONS.md). They are cut into spans below the server's limit of
+11,000 points, and a span the server finds too large is halved.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+
+from detector.errors import ConfigError, SourceError
+from detector.series import Labels, SeriesMatrix, label_set, result_labels
+from detector.settings import PrometheusSettings
+
+# Prometheus refuses more than 11,000 points a series; a margin for servers that count otherwise.
+MAX_POINTS = 10_000
+# A span of so few points is not halved further.
+MIN_POINTS = 100
+
+
+@dataclass
+class Reading:
+    """Samples of a union of queries, and what had to be left out.
+
+    `duplicates` counts label sets that a later query gave again, `over_limit` series beyond the
+    limit, `histograms` native histograms (they have no single value).
+    """
+
+    matrix: SeriesMatrix
+    samples: int = 0
+    duplicates: int = 0
+    over_limit: int = 0
+    histograms: int = 0
+
+
+class Prometheus:
+    """A client with a connection pool; safe to share between threads.
+
+    Parameters
+    ----------
+    settings : PrometheusSettings
+    observe : callable, optional
+        Called after each query with its outcome (``ok`` or a `SourceError.reason`).
+    transport : httpx.BaseTransport, optional
+        Another transport, for tests.
+
+    Raises
+    ------
+    ConfigError
+        When a credential or certificate file cannot be read.
+    """
+
+    def __init__(
+        self,
+        settings: PrometheusSettings,
+        observe: Callable[[str], None] = lambda outcome: None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = settings.url
+        self._observe = observe
+        self._client = httpx.Client(
+            base_url=settings.url,
+            headers={"Accept-Encoding": "identity", **_headers(settings)},
+            auth=_basic_auth(settings),
+            verify=_tls(settings) if settings.url.startswith("https") else True,
+            timeout=httpx.Timeout(settings.timeout, connect=min(5.0, settings.timeout)),
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def ready(self) -> None:
+        """Ask for one trivial query; raise SourceError when the server cannot answer it."""
+        self._post("/api/v1/query", {"query": "1"})
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return all rules the server has loaded, as its rules API describes them."""
+        body = self._get("/api/v1/rules", {"type": "record"})
+        try:
+            return [rule for group in body["data"]["groups"] for rule in group["rules"]]
+        except (KeyError, TypeError):
+            raise SourceError(
+                f"{self.url}/api/v1/rules: unexpected answer; use rules.files if this server has "
+                "no rules",
+                reason="bad_response",
+            ) from None
+
+    def read(
+        self,
+        queries: tuple[tuple[str, Labels], ...],
+        start: int,
+        end: int,
+        step: int,
+        limit: int,
+    ) -> Reading:
+        """Evaluate the union of queries on a grid.
+
+        Parameters
+        ----------
+        queries : tuple of (str, Labels)
+            Expressions and the labels that override those of their results.
+        start, end, step : int
+            Unix seconds; `start` and `end` are multiples of `step`, both included.
+        limit : int
+            Most series kept; the first by name stay, the others are counted.
+
+        Returns
+        -------
+        Reading
+            Inf counts as NaN: present, but no information.
+
+        Raises
+        ------
+        SourceError
+        """
+        times = np.arange(start, end + 1, step, dtype=np.int64)
+        rows: dict[Labels, tuple[np.ndarray, np.ndarray]] = {}
+        reading = Reading(SeriesMatrix((), times, *_blank(0, len(times)), step))
+        for query, rule_labels in queries:
+            own: set[Labels] = set()
+            for first, last in _spans(start, end, step):
+                for found in self._range(query, first, last, step):
+                    reading.histograms += "histograms" in found
+                    key = result_labels(found["metric"], rule_labels)
+                    if key in rows and key not in own:
+                        reading.duplicates += first == start
+                        continue
+                    if key not in rows:
+                        own.add(key)
+                        rows[key] = _blank(len(times))
+                    reading.samples += _place(found.get("values", []), rows[key], start, step)
+        kept = sorted(rows)[:limit]
+        reading.over_limit = len(rows) - len(kept)
+        reading.matrix = SeriesMatrix(
+            tuple(kept),
+            times,
+            np.array([rows[key][0] for key in kept]).reshape(len(kept), len(times)),
+            np.array([rows[key][1] for key in kept], bool).reshape(len(kept), len(times)),
+            step,
+        )
+        return reading
+
+    def presence(self, start: int, end: int, step: int) -> dict[Labels, np.ndarray]:
+        """Return where each scrape target was up, bool[T] by its (instance, job) labels."""
+        query = "count by (job, instance) (up == 1)"
+        reading = self.read(((query, ()),), start, end, step, limit=1_000_000)
+        return dict(zip(reading.matrix.labels, ~reading.matrix.absent, strict=True))
+
+    def _range(self, query: str, start: int, end: int, step: int) -> list[dict[str, Any]]:
+        form = {"query": query, "start": str(start), "end": str(end), "step": str(step)}
+        try:
+            body = self._post("/api/v1/query_range", form)
+        except SourceError as error:
+            points = (end - start) // step + 1
+            if error.reason not in ("too_large", "execution", "timeout") or points <= MIN_POINTS:
+                raise
+            middle = start + points // 2 * step
+            return self._range(query, start, middle - step, step) + self._range(
+                query, middle, end, step
+            )
+        data = body.get("data")
+        if not isinstance(data, dict) or data.get("resultType") != "matrix":
+            raise SourceError(
+                f"{self.url}: {_short(query)} gives no series; a signal must be an instant vector",
+                reason="bad_query",
+                retryable=False,
+            )
+        result: list[dict[str, Any]] = data["result"]
+        return result
+
+    def _get(self, path: str, params: dict[str, str]) -> dict[str, Any]:
+        return self._send("GET", path, params=params)
+
+    def _post(self, path: str, form: dict[str, str]) -> dict[str, Any]:
+        return self._send("POST", path, data=form)
+
+    def _send(self, method: str, path: str, **content: dict[str, str]) -> dict[str, Any]:
+        try:
+            body = self._answer(method, path, **content)
+        except SourceError as error:
+            self._observe(error.reason)
+            raise
+        self._observe("ok")
+        return body
+
+    def _answer(self, method: str, path: str, **content: dict[str, str]) -> dict[str, Any]:
+        where = f"{self.url}{path}"
+        try:
+            response = self._client.request(method, path, **content)  # type: ignore[arg-type]
+        except httpx.TimeoutException:
+            raise SourceError(
+                f"{where}: no answer in time; raise prometheus.timeout or lighten the query",
+                reason="timeout",
+            ) from None
+        except httpx.HTTPError as error:
+            raise SourceError(
+                f"{where}: cannot be reached ({error}); is prometheus.url right?"
+            ) from None
+        try:
+            body = orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            body = None
+        if response.status_code == 200 and isinstance(body, dict):
+            return body
+        said = body.get("error", "") if isinstance(body, dict) else ""
+        raise _refusal(where, response.status_code, said, content.get("data", {}).get("query", ""))
+
+
+def _refusal(where: str, status: int, said: str, query: str) -> SourceError:
+    """Return the error for an answer that is no result."""
+    about = f"{_short(query)}: " if query else ""
+    if status in (401, 403):
+        return SourceError(
+            f"{where}: access refused (HTTP {status}); check the credentials in prometheus:",
+            reason="refused",
+            retryable=False,
+        )
+    if status == 400 and "exceeded maximum resolution" in said:
+        return SourceError(f"{where}: {about}{said}", reason="too_large")
+    if status == 400:
+        return SourceError(
+            f"{where}: {about}{said or 'bad request'}", reason="bad_query", retryable=False
+        )
+    if status == 422:
+        return SourceError(f"{where}: {about}{said}", reason="execution")
+    if status in (503, 504):
+        return SourceError(f"{where}: {about}{said or 'overloaded'}", reason="timeout")
+    return SourceError(
+        f"{where}: unexpected answer HTTP {status} {said}".rstrip(), reason="bad_response"
+    )
+
+
+def _blank(*shape: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full(shape, np.nan), np.ones(shape, bool)
+
+
+def _spans(start: int, end: int, step: int) -> list[tuple[int, int]]:
+    """Cut a grid into spans of at most `MAX_POINTS` points, both ends included."""
+    width = MAX_POINTS * step
+    return [(a, min(a + width - step, end)) for a in range(start, end + 1, width)]
+
+
+def _place(pairs: list[Any], row: tuple[np.ndarray, np.ndarray], start: int, step: int) -> int:
+    """Write (time, text) pairs into a row; return how many fell on the grid."""
+    if not pairs:
+        return 0
+    times = np.array([pair[0] for pair in pairs], float)
+    values = np.array([pair[1] for pair in pairs], dtype="U32").astype(float)
+    at = np.rint((times - start) / step).astype(int)
+    inside = (at >= 0) & (at < len(row[0]))
+    row[0][at[inside]] = np.where(np.isfinite(values), values, np.nan)[inside]
+    row[1][at[inside]] = False
+    return int(inside.sum())
+
+
+def _short(query: str) -> str:
+    line = " ".join(query.split())
+    return line if len(line) <= 80 else line[:77] + "..."
+
+
+def _secret(path: Any, key: str) -> str:
+    try:
+        return str(path.read_text(encoding="utf-8")).strip()
+    except OSError as error:
+        raise ConfigError(f"prometheus.{key}: {error.strerror}: {path}") from None
+
+
+def _headers(settings: PrometheusSettings) -> dict[str, str]:
+    headers = dict(settings.headers)
+    if settings.bearer_token_file:
+        token = _secret(settings.bearer_token_file, "bearer_token_file")
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def _basic_auth(settings: PrometheusSettings) -> httpx.BasicAuth | None:
+    if not settings.username:
+        return None
+    if not settings.password_file:
+        raise ConfigError("prometheus.username needs prometheus.password_file")
+    return httpx.BasicAuth(settings.username, _secret(settings.password_file, "password_file"))
+
+
+def _tls(settings: PrometheusSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(
+            cafile=str(settings.ca_file) if settings.ca_file else None
+        )
+        if settings.cert_file:
+            context.load_cert_chain(str(settings.cert_file), settings.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"prometheus TLS files: {error}") from None
+    return context
+
+
+def rule_label_set(rule: dict[str, Any]) -> Labels:
+    """Return the labels a recording rule adds to its results."""
+    return label_set({str(k): str(v) for k, v in (rule.get("labels") or {}).items()})

@@ -1,0 +1,245 @@
+"""What `detector check` and `detector signals` find out, as data, and how it is printed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from detector.discovery import Discovery, discover
+from detector.durations import format_duration
+from detector.errors import DetectorError
+from detector.names import KINDS
+from detector.prometheus import Prometheus
+from detector.series import Signal
+from detector.settings import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked: ``ok``, ``warning`` or ``error``, and what to do."""
+
+    level: str
+    subject: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """All findings, the settings in force and the signals found."""
+
+    settings: Settings
+    findings: tuple[Finding, ...]
+    signals: tuple[Signal, ...] = ()
+    exit_code: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "findings": [asdict(f) for f in self.findings],
+            "signals": [s.name for s in self.signals],
+            "ok": self.exit_code == 0,
+        }
+
+
+@dataclass(frozen=True)
+class SignalRow:
+    """One signal as the server knows it now."""
+
+    name: str
+    kind: str
+    source: str
+    series: int
+    oldest: float | None
+    samples: int
+    queries: tuple[str, ...] = field(default=())
+    error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; `oldest` is unix seconds."""
+        return asdict(self)
+
+
+def check(settings: Settings, now: float | None = None) -> Check:
+    """Contact the server, find the signals, and evaluate each once."""
+    source = Prometheus(settings.prometheus)
+    try:
+        source.ready()
+    except DetectorError as error:
+        finding = Finding("error", settings.prometheus.url, str(error))
+        return Check(settings, (finding,), exit_code=error.exit_code)
+    findings = [Finding("ok", settings.prometheus.url, "answers queries")]
+    findings += _targets(settings)
+    try:
+        found = discover(settings, source.rules)
+    except DetectorError as error:
+        findings.append(Finding("error", "rules", str(error)))
+        return Check(settings, tuple(findings), exit_code=error.exit_code)
+    findings += [Finding("warning", "rules", text) for text in found.warnings]
+    if not found.signals:
+        findings.append(
+            Finding(
+                "error",
+                "rules",
+                "no signal found; give a recording rule the label anomaly_name, or add signals: "
+                "to the configuration",
+            )
+        )
+    moment = int(time.time() if now is None else now) // settings.step * settings.step
+    for signal in found.signals.values():
+        findings.append(_probe(source, signal, moment, settings))
+    failed = any(f.level == "error" for f in findings)
+    return Check(settings, tuple(findings), tuple(found.signals.values()), int(failed))
+
+
+def _targets(settings: Settings) -> list[Finding]:
+    """Look at the scrape targets for the detector itself; its own client knows this call."""
+    # The library has no quiet failure: servers other than Prometheus have no targets API.
+    from prometheus_api_client import PrometheusConnect
+    from prometheus_api_client.exceptions import PrometheusApiClientException
+    from requests.exceptions import RequestException
+
+    if settings.prometheus.username or settings.prometheus.bearer_token_file:
+        return []
+    try:
+        client = PrometheusConnect(url=settings.prometheus.url, timeout=settings.prometheus.timeout)
+        active = client.get_targets(state="active")["activeTargets"]
+    except (PrometheusApiClientException, RequestException, KeyError, TypeError, ValueError):
+        return [Finding("warning", "targets", "the server does not list its scrape targets")]
+    port = settings.listen.rpartition(":")[2]
+    scraped = [t for t in active if t.get("scrapeUrl", "").rpartition("/")[0].endswith(f":{port}")]
+    if scraped:
+        return [Finding("ok", "targets", f"scrapes this detector: {scraped[0]['scrapeUrl']}")]
+    return [
+        Finding(
+            "warning",
+            "targets",
+            f"no scrape target on port {port}; scores written to {settings.listen} will not reach "
+            "this server until it scrapes them (honor_labels: true)",
+        )
+    ]
+
+
+def _probe(source: Prometheus, signal: Signal, moment: int, settings: Settings) -> Finding:
+    subject = f"signal {signal.name}"
+    try:
+        reading = source.read(signal.queries, moment, moment, settings.step, settings.max_series)
+    except DetectorError as error:
+        return Finding("error", subject, str(error))
+    count = len(reading.matrix.labels)
+    if reading.over_limit:
+        return Finding(
+            "warning",
+            subject,
+            f"{count + reading.over_limit} series, {reading.over_limit} over max_series "
+            f"({settings.max_series}) are left out; aggregate the query or raise the limit",
+        )
+    if reading.duplicates:
+        return Finding(
+            "warning",
+            subject,
+            f"{reading.duplicates} label sets are given by more than one rule; the first wins",
+        )
+    if count == 0 and signal.policy.missing != "zero":
+        return Finding("warning", subject, "no series now; is the metric's name right?")
+    return Finding("ok", subject, f"{signal.kind}, {count} series")
+
+
+def signals(settings: Settings, now: float | None = None) -> list[SignalRow]:
+    """Read each signal's history on the profile grid and say how far back it goes.
+
+    Raises
+    ------
+    SourceError
+        When the server or its rules cannot be read at all.
+    """
+    source = Prometheus(settings.prometheus)
+    found: Discovery = discover(settings, source.rules)
+    end = int(time.time() if now is None else now) // settings.profile * settings.profile
+    rows = []
+    for signal in found.signals.values():
+        queries = tuple(query for query, _ in signal.queries)
+        try:
+            matrix = source.read(
+                signal.queries, end - settings.history, end, settings.profile, settings.max_series
+            ).matrix
+        except DetectorError as error:
+            rows.append(
+                SignalRow(signal.name, signal.kind, signal.source, 0, None, 0, queries, str(error))
+            )
+            continue
+        known = np.isfinite(matrix.values)
+        seen = matrix.times[known.any(axis=0)]
+        rows.append(
+            SignalRow(
+                signal.name,
+                signal.kind,
+                signal.source,
+                int(known.any(axis=1).sum()),
+                float(seen[0]) if len(seen) else None,
+                int(known.sum()),
+                queries,
+            )
+        )
+    return rows
+
+
+STYLE = {"ok": "green", "warning": "yellow", "error": "bold red"}
+
+
+def print_check(console: Console, result: Check) -> None:
+    """Print settings, then one line a finding."""
+    settings = result.settings
+    console.print(
+        f"step {format_duration(settings.step)}, profile {format_duration(settings.profile)}, "
+        f"history {format_duration(settings.history)}, refit every "
+        f"{format_duration(settings.refit)}, delay {format_duration(settings.delay)}, "
+        f"at most {settings.max_series} series a signal, listen {settings.listen}"
+    )
+    for signal in result.signals:
+        policy = signal.policy
+        console.print(
+            f"  {signal.name}: {signal.kind} from {signal.source}, direction {policy.direction}, "
+            f"floors {policy.min_abs:g} and {policy.min_rel:.0%}, missing {policy.missing}, "
+            f"limits {policy.lower:g} to {policy.upper:g}",
+            markup=False,
+        )
+    for finding in result.findings:
+        console.print(f"{finding.level:<7}", style=STYLE[finding.level], end=" ")
+        console.print(f"{finding.subject}: {finding.message}", markup=False)
+
+
+def print_signals(console: Console, rows: list[SignalRow]) -> None:
+    """Print a table on a terminal, tab-separated lines elsewhere."""
+    header = ("signal", "kind", "source", "series", "history from (UTC)", "samples")
+    lines = [
+        (
+            row.name,
+            row.kind,
+            row.source,
+            str(row.series),
+            row.error or _day(row.oldest),
+            str(row.samples),
+        )
+        for row in sorted(rows, key=lambda r: (KINDS.index(r.kind), r.name))
+    ]
+    if not console.is_terminal:
+        for line in (header, *lines):
+            console.print("\t".join(line), markup=False, soft_wrap=True)
+        return
+    table = Table(*header)
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+
+
+def _day(oldest: float | None) -> str:
+    if oldest is None:
+        return "no samples"
+    return datetime.fromtimestamp(oldest, UTC).strftime("%Y-%m-%d %H:%M")

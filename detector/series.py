@@ -1,0 +1,212 @@
+"""The data every layer shares: labels, a signal, its samples on a grid, and the scores of a run.
+
+Letters: S series, T times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from detector import names
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+Labels = tuple[tuple[str, str], ...]
+
+Direction = Literal["up", "down", "both"]
+Missing = Literal["nodata", "zero", "ignore"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What counts as worth saying for one signal.
+
+    Parameters
+    ----------
+    direction : {"up", "down", "both"}
+        The side of the expected value on which a deviation counts.
+    min_abs : float
+        Smallest deviation that counts, in the signal's own unit.
+    min_rel : float
+        Smallest deviation that counts, as a share of the expected value's magnitude.
+    missing : {"nodata", "zero", "ignore"}
+        What an absent sample means: no information (state 3), a zero while the job's `up` or a
+        sibling series exists, or nothing at all (the series is dropped at once).
+    lower, upper : float
+        Physical limits of the signal; expected value and band stay inside.
+    """
+
+    direction: Direction = "both"
+    min_abs: float = 0.0
+    min_rel: float = 0.0
+    missing: Missing = "nodata"
+    lower: float = -np.inf
+    upper: float = np.inf
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One named set of PromQL expressions whose series are scored alike.
+
+    Parameters
+    ----------
+    name, kind : str
+        Name and canonical kind (see `names.KINDS`).
+    queries : tuple of (str, Labels)
+        Expressions with the labels their rule adds; several rules of one name are a union.
+    policy : Policy
+        Direction, floors, limits and what absence means.
+    source : str
+        Where it was defined, for messages (``rules`` or ``detector.yml``).
+    """
+
+    name: str
+    kind: str
+    queries: tuple[tuple[str, Labels], ...]
+    policy: Policy = field(default_factory=Policy)
+    source: str = "detector.yml"
+
+
+@dataclass(frozen=True)
+class SeriesMatrix:
+    """S series on one regular grid of T times.
+
+    Parameters
+    ----------
+    labels : tuple of Labels
+        S label sets, sorted by name, unique.
+    times : int64[T]
+        Unix seconds, ascending, `step` apart.
+    values : float64[S, T]
+        NaN where there is no sample or the sample is not finite.
+    absent : bool[S, T]
+        True where the source had no sample at all (a NaN sample is present but says nothing).
+    step : int
+        Seconds between times.
+    """
+
+    labels: tuple[Labels, ...]
+    times: Int
+    values: Float
+    absent: npt.NDArray[np.bool_]
+    step: int
+
+    def __post_init__(self) -> None:
+        shape = (len(self.labels), len(self.times))
+        if self.values.shape != shape or self.absent.shape != shape:
+            raise ValueError(f"values {self.values.shape} do not fit labels x times {shape}")
+
+    def between(self, start: int, end: int) -> SeriesMatrix:
+        """Return the columns with ``start <= time < end`` (a view)."""
+        a, b = np.searchsorted(self.times, [start, end])
+        return replace(
+            self,
+            times=self.times[a:b],
+            values=self.values[:, a:b],
+            absent=self.absent[:, a:b],
+        )
+
+    def every(self, step: int) -> SeriesMatrix:
+        """Return the columns whose time is a multiple of `step`, as a coarser grid."""
+        keep = self.times % step == 0
+        return replace(
+            self,
+            times=self.times[keep],
+            values=self.values[:, keep],
+            absent=self.absent[:, keep],
+            step=step,
+        )
+
+    def aligned(self, labels: tuple[Labels, ...]) -> SeriesMatrix:
+        """Return the same times with rows for exactly `labels`; new rows are absent."""
+        row = {key: i for i, key in enumerate(self.labels)}
+        values = np.full((len(labels), len(self.times)), np.nan)
+        absent = np.ones(values.shape, bool)
+        for i, key in enumerate(labels):
+            if key in row:
+                values[i] = self.values[row[key]]
+                absent[i] = self.absent[row[key]]
+        return replace(self, labels=labels, values=values, absent=absent)
+
+
+def empty_matrix(step: int) -> SeriesMatrix:
+    """Return a matrix with no series and no times."""
+    return SeriesMatrix((), np.empty(0, np.int64), np.empty((0, 0)), np.empty((0, 0), bool), step)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The result of scoring S series at T times; all arrays are [S, T] unless said.
+
+    `score`, `expected`, `lower` and `upper` are NaN where there is nothing to say;
+    `evidence` is [S, T, C] with C = `names.CHANNELS`, shares that sum to one where state is 1
+    and NaN elsewhere; `state` holds `names.State` values.
+    """
+
+    labels: tuple[Labels, ...]
+    times: Int
+    observed: Float
+    expected: Float
+    lower: Float
+    upper: Float
+    score: Float
+    evidence: Float
+    state: npt.NDArray[np.int8]
+
+
+def label_set(mapping: Mapping[str, str]) -> Labels:
+    """Return `mapping` as a canonical label set: sorted, without empty values."""
+    return tuple(sorted((k, v) for k, v in mapping.items() if v != ""))
+
+
+def result_labels(result: Mapping[str, str], rule: Labels) -> Labels:
+    """Return a query result's labels as Prometheus would record them under a rule.
+
+    The rule's labels win; the metric name and the `anomaly_*` markers are not part of the
+    identity of a series.
+
+    Examples
+    --------
+    >>> result_labels({"job": "a", "team": "x"}, (("anomaly_name", "rps"), ("team", "y")))
+    (('job', 'a'), ('team', 'y'))
+    """
+    merged = {**result, **dict(rule)}
+    return label_set(
+        {
+            k: v
+            for k, v in merged.items()
+            if k != "__name__" and not k.startswith(names.RULE_LABEL_PREFIX)
+        }
+    )
+
+
+def output_labels(labels: Labels, signal: str, kind: str) -> dict[str, str]:
+    """Return the labels under which a series' scores are written.
+
+    A source label named like one of ours is kept under ``exported_<name>``, repeated until
+    the name is free; an absent `job` or `instance` is written empty.
+
+    Examples
+    --------
+    >>> output_labels((("kind", "x"), ("exported_kind", "y")), "rps", "traffic")["exported_kind"]
+    'y'
+    >>> output_labels((("kind", "x"),), "rps", "traffic")["exported_kind"]
+    'x'
+    """
+    own = dict(labels)
+    out = {k: v for k, v in own.items() if k not in names.RESERVED_LABELS}
+    for name in sorted(names.RESERVED_LABELS & own.keys()):
+        free = names.EXPORTED_PREFIX + name
+        while free in out:
+            free = names.EXPORTED_PREFIX + free
+        out[free] = own[name]
+    for name in names.IDENTITY_LABELS:
+        out.setdefault(name, "")
+    out[names.SIGNAL] = signal
+    out[names.KIND] = kind
+    return out

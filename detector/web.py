@@ -1,0 +1,69 @@
+"""Serves /metrics, /healthz and /readyz of a running detector."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from detector.errors import ConfigError
+
+INDEX = b"detector: /metrics  /healthz  /readyz\n"
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        logging.getLogger("detector.web").debug(format, *args)
+
+
+def serve(listen: str, registry: CollectorRegistry, ready: Callable[[], bool]) -> _Server:
+    """Start the HTTP server in a daemon thread.
+
+    Parameters
+    ----------
+    listen : str
+        ``host:port``; port 0 picks a free one (see ``server_port`` of the result).
+    registry : CollectorRegistry
+        What /metrics shows.
+    ready : callable
+        Whether /readyz answers 200 (else 503).
+
+    Raises
+    ------
+    ConfigError
+        When the address cannot be bound.
+    """
+
+    def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "/")
+        if path == "/metrics":
+            status, body, kind = "200 OK", generate_latest(registry), CONTENT_TYPE_LATEST
+        elif path == "/healthz":
+            status, body, kind = "200 OK", b"ok\n", "text/plain"
+        elif path == "/readyz":
+            good = ready()
+            status = "200 OK" if good else "503 Service Unavailable"
+            body, kind = (b"ready\n" if good else b"not ready\n"), "text/plain"
+        elif path == "/":
+            status, body, kind = "200 OK", INDEX, "text/plain"
+        else:
+            status, body, kind = "404 Not Found", b"not found\n", "text/plain"
+        start(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+        return [body]
+
+    host, _, port = listen.rpartition(":")
+    try:
+        server = make_server(host, int(port), app, _Server, _QuietHandler)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"listen {listen}: {error}; choose another address") from None
+    threading.Thread(target=server.serve_forever, name="web", daemon=True).start()
+    return server
