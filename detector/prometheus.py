@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from detector.errors import ConfigError, SourceError
-from detector.series import Labels, SeriesMatrix, label_set, result_labels
+from detector.series import Labels, SeriesMatrix, result_labels
 from detector.settings import PrometheusSettings
 
 # Prometheus refuses more than 11,000 points a series; a margin for servers that count otherwise.
@@ -216,6 +216,13 @@ class Prometheus:
         raise _refusal(where, response.status_code, said, content.get("data", {}).get("query", ""))
 
 
+def rules_source(source: Prometheus, settings: PrometheusSettings, url: str | None) -> Prometheus:
+    """Return the client for rules: `source` itself unless they live at another address."""
+    if url is None or url == settings.url:
+        return source
+    return Prometheus(settings.model_copy(update={"url": url}))
+
+
 def _refusal(where: str, status: int, said: str, query: str) -> SourceError:
     """Return the error for an answer that is no result."""
     about = f"{_short(query)}: " if query else ""
@@ -301,8 +308,3 @@ def _tls(settings: PrometheusSettings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"prometheus TLS files: {error}") from None
     return context
-
-
-def rule_label_set(rule: dict[str, Any]) -> Labels:
-    """Return the labels a recording rule adds to its results."""
-    return label_set({str(k): str(v) for k, v in (rule.get("labels") or {}).items()})

@@ -15,7 +15,7 @@ from detector.discovery import Discovery, discover
 from detector.durations import format_duration
 from detector.errors import DetectorError
 from detector.names import KINDS
-from detector.prometheus import Prometheus
+from detector.prometheus import Prometheus, rules_source
 from detector.series import Signal
 from detector.settings import Settings
 
@@ -77,7 +77,8 @@ def check(settings: Settings, now: float | None = None) -> Check:
     findings = [Finding("ok", settings.prometheus.url, "answers queries")]
     findings += _targets(settings)
     try:
-        found = discover(settings, source.rules)
+        rules = rules_source(source, settings.prometheus, settings.rules.url)
+        found = discover(settings, rules.rules)
     except DetectorError as error:
         findings.append(Finding("error", "rules", str(error)))
         return Check(settings, tuple(findings), exit_code=error.exit_code)
@@ -160,7 +161,8 @@ def signals(settings: Settings, now: float | None = None) -> list[SignalRow]:
         When the server or its rules cannot be read at all.
     """
     source = Prometheus(settings.prometheus)
-    found: Discovery = discover(settings, source.rules)
+    rules = rules_source(source, settings.prometheus, settings.rules.url)
+    found: Discovery = discover(settings, rules.rules)
     end = int(time.time() if now is None else now) // settings.profile * settings.profile
     rows = []
     for signal in found.signals.values():

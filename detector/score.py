@@ -17,9 +17,9 @@ from detector import kernels, names
 from detector.models.seasonal import DAY, Baseline
 from detector.series import Float, Int, Policy, Scores, SeriesMatrix
 
-# Evidence, in decades, at the edge of normal. 4.3 is 1 in 20,000 on an exponential tail, which
-# overstates the tail of anything lighter: Gaussian noise needs 5.5 scales held, 9 for one sample.
-EDGE = 4.3
+# Evidence, in decades, at the edge of normal. 3.5 is 1 in 3,000 on an exponential tail, which
+# overstates the tail of anything lighter: Gaussian noise has to be 4.1 scales off for five steps.
+EDGE = 3.5
 # An episode ends when the score falls below this (or after five calm steps inside the band).
 LEAVE = 0.65
 # Slope of the fixed prior on log1p(z): EDGE at six scales.

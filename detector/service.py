@@ -19,12 +19,15 @@ from detector.errors import ConfigError, DetectorError, SourceError
 from detector.export import FRESH_STEPS, Published, ScoreCollector
 from detector.names import State
 from detector.pipeline import Evaluation, Schedule, fill_zero
-from detector.prometheus import Prometheus, Reading
+from detector.prometheus import Prometheus, Reading, rules_source
 from detector.series import Labels, SeriesMatrix, Signal
 from detector.settings import Settings, schedule
 from detector.telemetry import Telemetry
 
 log = logging.getLogger("detector")
+
+# While nothing could be read yet, the server is asked this often.
+RETRY_SECONDS = 5.0
 
 
 class SignalRunner:
@@ -135,6 +138,7 @@ class Service:
         self.settings = settings
         self.grid = schedule(settings)
         self.source = source
+        self.rules_source = rules_source(source, settings.prometheus, settings.rules.url)
         self.telemetry = telemetry
         self.clock = clock
         self.collector = ScoreCollector(
@@ -153,7 +157,8 @@ class Service:
             self.cycle(stop)
             now = self.clock()
             due = self.newest_step(now) + self.settings.step + self.settings.delay
-            stop.wait(max(due - now, 0.05))
+            longest = RETRY_SECONDS if not self.ready else self.settings.step
+            stop.wait(min(max(due - now, 0.05), longest))
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def newest_step(self, now: float) -> int:
@@ -199,7 +204,7 @@ class Service:
     def _refresh_signals(self) -> None:
         """Take over added, changed and removed signals; on failure the known ones stay."""
         try:
-            found = discover(self.settings, self.source.rules)
+            found = discover(self.settings, self.rules_source.rules)
         except DetectorError as error:
             if isinstance(error, ConfigError) and not self._rules_known:
                 raise

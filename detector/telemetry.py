@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from detector import names
 
@@ -15,6 +22,8 @@ class Telemetry:
     """Counters and gauges of one process, in a registry of their own."""
 
     def __init__(self, step: int) -> None:
+        # `_created` series double the counters for a feature the text format does not have.
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
 
