@@ -190,7 +190,7 @@ def encode(series: Sequence[TimeSeries]) -> bytes:
     # A varint: seven bits a byte from the lowest up, the eighth bit set on all but the last byte.
     samples["time"] = (times[:, None] >> _VARINT_SHIFTS) & np.uint64(0x7F)
     samples["time"][:, :-1] |= 0x80
-    raw = memoryview(samples.view(np.uint8))
+    raw = samples.view(np.uint8).data
     parts: list[bytes | memoryview] = []
     start = 0
     for one in series:

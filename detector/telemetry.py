@@ -23,7 +23,7 @@ class Telemetry:
 
     def __init__(self, step: int) -> None:
         # `_created` series double the counters for a feature the text format does not have.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
 
