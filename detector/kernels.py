@@ -103,6 +103,26 @@ def slot_medians(x: Float, first: int, period: int, half: int, least: int) -> tu
 
 
 @jit
+def exchange(held: Float, n: int, old: float, new: float) -> int:
+    """Replace `old` by `new` among the first `n` ascending values of `held`; NaN means none.
+
+    Returns the new count. O(n) moves; `held` needs room for one value more than the count.
+    """
+    if old == old:
+        i = np.searchsorted(held[:n], old)
+        for j in range(i, n - 1):
+            held[j] = held[j + 1]
+        n -= 1
+    if new == new:
+        i = np.searchsorted(held[:n], new)
+        for j in range(n, i, -1):
+            held[j] = held[j - 1]
+        held[i] = new
+        n += 1
+    return n
+
+
+@jit
 def trailing_median(x: Float, window: int, least: int) -> Float:
     """Median of the `window` samples before each one, the sample itself not included.
 
@@ -131,18 +151,8 @@ def trailing_median(x: Float, window: int, least: int) -> Float:
         if m >= least:
             last = middle(held, m)
         out[t] = last
-        old = t - window
-        if old >= 0 and x[old] == x[old]:
-            i = np.searchsorted(held[:m], x[old])
-            for j in range(i, m - 1):
-                held[j] = held[j + 1]
-            m -= 1
-        if x[t] == x[t]:
-            i = np.searchsorted(held[:m], x[t])
-            for j in range(m, i, -1):
-                held[j] = held[j - 1]
-            held[i] = x[t]
-            m += 1
+        old = x[t - window] if t >= window else np.nan
+        m = exchange(held, m, old, x[t])
     return out
 
 
@@ -245,8 +255,10 @@ def fold(
     slots_day = day.shape[0]
     slots_week = week.shape[0]
     size = ring.shape[1]
-    scratch = np.empty(size)
     season = np.empty(3)
+    # The rings in order, made when first needed: the median then costs one exchange a sample.
+    ordered = np.empty((3, size + 1))
+    held = np.full(3, -1)
     for t in range(values.shape[0]):
         cell = times[t] // profile
         part = (times[t] - cell * profile) / profile
@@ -317,13 +329,14 @@ def fold(
             # minority of the day, and inside an episode the level is held, so is the band.
             at = cell % size
             for e in range(3):
-                ring[e, at] = x - season[e]
-                if flags[0] == 0:
-                    n = 0
+                if held[e] < 0:
+                    held[e] = 0
                     for i in range(size):
                         if ring[e, i] == ring[e, i]:
-                            scratch[n] = ring[e, i]
-                            n += 1
-                    if n * 24 >= size:
-                        scratch[:n].sort()
-                        level[e] = middle(scratch, n)
+                            ordered[e, held[e]] = ring[e, i]
+                            held[e] += 1
+                    ordered[e, : held[e]].sort()
+                held[e] = exchange(ordered[e], held[e], ring[e, at], x - season[e])
+                ring[e, at] = x - season[e]
+                if flags[0] == 0 and held[e] * 24 >= size:
+                    level[e] = middle(ordered[e], held[e])
