@@ -2,7 +2,8 @@
 
     python tests/bench/picture.py --url URL --out docs/demo.png [--minutes 20] [SIGNAL ...]
 
-A signal with several series is given as ``name:label=value``. Times with an injected fault are shaded, steps in state 1 are red, firing alerts are a bar on top.
+A signal with several series is given as ``name:label=value``. Times with an injected fault are
+shaded, steps in state 1 are red, firing alerts are a bar on top.
 """
 
 from __future__ import annotations
