@@ -1,0 +1,5 @@
+"""Runs the `simulator` command as ``python -m simulator``, with the interpreter that is running."""
+
+from simulator.cli import main
+
+main()

@@ -1,0 +1,181 @@
+"""Measures, on this machine, what one request costs the churn service, by really running it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from detector.errors import SourceError
+from simulator.traffic import Traffic
+
+_START_SECONDS = 60.0
+_WARM_SECONDS = 1.5
+_IDLE_SECONDS = 2.0
+_BUSY_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Cost of serving, for the process as it is.
+
+    Parameters
+    ----------
+    idle_cpu_ratio : float
+        CPU seconds a second without requests.
+    request_cpu_seconds : float
+        CPU seconds a request adds.
+    overhead_seconds : float
+        Mean duration of a request beyond its feature-store look-up, as the rate goes to zero.
+    overhead_seconds_per_rps : float
+        What each request a second adds to that (waiting for the one event loop).
+    resident_bytes : float
+        Resident memory after some traffic.
+    """
+
+    idle_cpu_ratio: float
+    request_cpu_seconds: float
+    overhead_seconds: float
+    overhead_seconds_per_rps: float
+    resident_bytes: float
+
+
+def measure(model: Path, peak_rps: float, next_body: Callable[[], bytes]) -> Measurement:
+    """Start the real service on free ports, drive it for some seconds and read its metrics.
+
+    Parameters
+    ----------
+    model : Path
+        Directory of the model to serve.
+    peak_rps : float
+        The service is driven at half this rate and at this rate.
+    next_body : callable
+        Returns the JSON body of the next request.
+
+    Raises
+    ------
+    SourceError
+        When the service does not start or answers no request.
+    """
+    with _service(model) as url:
+        _drive(url, peak_rps / 2, _WARM_SECONDS, next_body)
+        idle = [_read(url)]
+        time.sleep(_IDLE_SECONDS)
+        idle.append(_read(url))
+        idle_cpu = _rise(idle, "cpu") / _rise(idle, "time")
+        halves = [idle[1]]
+        rates, overheads = [], []
+        for rate in (peak_rps / 2, peak_rps):
+            _drive(url, rate, _BUSY_SECONDS, next_body)
+            halves.append(_read(url))
+            requests = _rise(halves[-2:], "requests")
+            if requests == 0 or _rise(halves[-2:], "lookups") == 0:
+                raise SourceError("the churn service answers no request; see simulator serve")
+            durations = _rise(halves[-2:], "request_seconds") / requests
+            lookups = _rise(halves[-2:], "lookup_seconds") / _rise(halves[-2:], "lookups")
+            rates.append(rate)
+            overheads.append(max(durations - lookups, 0.0))
+        busy = [halves[0], halves[-1]]
+        cpu = _rise(busy, "cpu") - idle_cpu * _rise(busy, "time")
+        slope = max((overheads[1] - overheads[0]) / (rates[1] - rates[0]), 0.0)
+        return Measurement(
+            idle_cpu_ratio=idle_cpu,
+            request_cpu_seconds=max(cpu, 0.0) / _rise(busy, "requests"),
+            overhead_seconds=max(float(np.mean(overheads)) - slope * float(np.mean(rates)), 0.0),
+            overhead_seconds_per_rps=slope,
+            resident_bytes=halves[-1]["memory"],
+        )
+
+
+@contextlib.contextmanager
+def _service(model: Path) -> Iterator[str]:
+    """Run `simulator serve` in a process of its own and yield its URL."""
+    with tempfile.TemporaryDirectory(prefix="simulator-measure-") as directory:
+        port, control_port = _free_port(), _free_port()
+        log = Path(directory) / "serve.log"
+        command = [sys.executable, "-m", "simulator", "serve", "--model", str(model)]
+        command += ["--port", str(port), "--control-port", str(control_port)]
+        command += ["--token-file", str(Path(directory) / "token")]
+        with log.open("wb") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_ready(url, process, log)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(10.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/readyz", trust_env=False).is_success:
+                return
+        time.sleep(0.1)
+    lines = log.read_text(errors="replace").strip().splitlines() or ["(no output)"]
+    raise SourceError(
+        f"the churn service, whose cost is to be measured, did not start: {lines[-1]}",
+        retryable=False,
+    )
+
+
+def _drive(url: str, rate: float, seconds: float, next_body: Callable[[], bytes]) -> None:
+    traffic = Traffic(
+        url, lambda now: rate, next_body, CollectorRegistry(), np.random.default_rng(0)
+    )
+
+    async def drive() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(seconds, stop.set)
+        await traffic.send_until(stop)
+
+    asyncio.run(drive())
+
+
+def _read(url: str) -> dict[str, float]:
+    """Return the figures of the service's metrics that are needed here."""
+    wanted = {
+        "process_cpu_seconds_total": "cpu",
+        "process_resident_memory_bytes": "memory",
+        "http_request_duration_seconds_sum": "request_seconds",
+        "http_request_duration_seconds_count": "requests",
+        "feature_store_request_duration_seconds_sum": "lookup_seconds",
+        "feature_store_request_duration_seconds_count": "lookups",
+    }
+    found = dict.fromkeys(wanted.values(), 0.0) | {"time": time.monotonic()}
+    text = httpx.get(f"{url}/metrics", trust_env=False).raise_for_status().text
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name in wanted:
+                found[wanted[sample.name]] += sample.value
+    return found
+
+
+def _rise(pair: list[dict[str, float]], name: str) -> float:
+    return pair[1][name] - pair[0][name]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

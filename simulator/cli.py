@@ -1,0 +1,278 @@
+"""The `simulator` command: declares the options and calls the module that does the work."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detector.errors import ConfigError, DetectorError
+
+app = typer.Typer(
+    name="simulator",
+    help="A churn-prediction service under realistic traffic and faults, to try the detector on.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+TokenFile = Annotated[
+    Path,
+    typer.Option(
+        help="File with the control token; serve and run make it when it is missing.",
+        envvar="SIMULATOR_TOKEN_FILE",
+    ),
+]
+At = Annotated[
+    str | None,
+    typer.Option(help="Weekday and UTC hour that now counts as, such as 'Sun 04:00'."),
+]
+Phase = Annotated[
+    float | None,
+    typer.Option(help="Seconds added to the clock before the curve is read; instead of --at."),
+]
+PeakRps = Annotated[float, typer.Option(help="Requests a second at the top of a working day.")]
+Model = Annotated[Path, typer.Option(help="Directory written by simulator train.")]
+
+_TOKEN_FILE = Path(".simulator-token")
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Directory for the model and its reference.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Train.csv of the Expresso schema; else synthetic customers."),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=500, help="Customers to train on.")] = 20_000,
+    seed: Seed = 7,
+    pushgateway: Annotated[
+        str | None, typer.Option(help="Pushgateway URL for the figures of the training.")
+    ] = None,
+) -> None:
+    """Train the churn model.
+
+    Example: simulator train --out model --data Train.csv
+    """
+    from simulator.churn import train as training
+
+    report = training.train(out=out, data=data, rows=rows, seed=seed, pushgateway=pushgateway)
+    typer.echo(str(report))
+
+
+@app.command()
+def serve(
+    model: Model,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="API and /metrics.")] = 8000,
+    control_port: Annotated[int, typer.Option(min=0, max=65535, help="Fault control.")] = 8001,
+    token_file: TokenFile = _TOKEN_FILE,
+    seed: Seed = 7,
+) -> None:
+    """Run the churn-prediction service.
+
+    Example: simulator serve --model model --port 8000
+    """
+    from simulator.churn import serve as service
+
+    service.serve(
+        model=model,
+        host=host,
+        port=port,
+        control_port=control_port,
+        token_file=token_file,
+        seed=seed,
+    )
+
+
+@app.command()
+def run(
+    target: Annotated[str, typer.Option(help="URL of the churn service.")],
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="/metrics and /healthz.")] = 8010,
+    control_port: Annotated[int, typer.Option(min=0, max=65535, help="Fault control.")] = 8011,
+    token_file: TokenFile = _TOKEN_FILE,
+    at: At = None,
+    phase: Phase = None,
+    peak_rps: PeakRps = 24.0,
+    seed: Seed = 7,
+) -> None:
+    """Send customers to the churn service, as many as the hour of the week asks for.
+
+    Example: simulator run --target http://127.0.0.1:8000 --at "Mon 17:00"
+    """
+    from simulator import traffic
+
+    traffic.run(
+        target=target,
+        host=host,
+        port=port,
+        control_port=control_port,
+        token_file=token_file,
+        phase=_phase(at, phase),
+        peak_rps=peak_rps,
+        seed=seed,
+    )
+
+
+@app.command()
+def seed(
+    url: Annotated[str, typer.Option(help="Prometheus with its remote-write receiver on.")],
+    model: Model,
+    weeks: Annotated[float, typer.Option(help="Length of the past.")] = 4.0,
+    interval: Annotated[str, typer.Option(help="Spacing of the samples.")] = "30s",
+    recent: Annotated[str, typer.Option(help="The last part, spaced more densely.")] = "3h",
+    recent_interval: Annotated[str, typer.Option(help="Spacing of the last part.")] = "5s",
+    at: At = None,
+    phase: Phase = None,
+    peak_rps: PeakRps = 24.0,
+    seed: Seed = 7,
+    faults: Annotated[bool, typer.Option("--faults", help="Spread faults over the past.")] = False,
+    until: Annotated[
+        float | None, typer.Option(help="Unix second at which the live metrics begin; else now.")
+    ] = None,
+) -> None:
+    """Write the past of the service's metrics into Prometheus, as if it had run for weeks.
+
+    Example: simulator seed --url http://127.0.0.1:9090 --model model --weeks 4 --faults
+    """
+    from simulator import history
+
+    history.seed(
+        url=url,
+        model=model,
+        weeks=weeks,
+        interval=interval,
+        recent=recent,
+        recent_interval=recent_interval,
+        phase=_phase(at, phase, until),
+        peak_rps=peak_rps,
+        random_seed=seed,
+        faults=faults,
+        until=until,
+    )
+
+
+@app.command()
+def inject(
+    fault: Annotated[str | None, typer.Argument(help="Name of the fault; see --list.")] = None,
+    duration: Annotated[str, typer.Option("--for", help="How long, such as 90s or 5m.")] = "5m",
+    size: Annotated[float | None, typer.Option(help="Size; else the full one of --list.")] = None,
+    churn_control: Annotated[
+        str, typer.Option(help="Control URL of the service.", envvar="SIMULATOR_CHURN_CONTROL")
+    ] = "http://127.0.0.1:8001",
+    traffic_control: Annotated[
+        str, typer.Option(help="Control URL of the traffic.", envvar="SIMULATOR_TRAFFIC_CONTROL")
+    ] = "http://127.0.0.1:8011",
+    token_file: TokenFile = _TOKEN_FILE,
+    stop: Annotated[bool, typer.Option("--stop", help="End the fault now.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="List the faults and end.")] = False,
+) -> None:
+    """Break the running simulator on purpose, for a while.
+
+    Examples: simulator inject traffic_zero --for 5m; simulator inject latency --size 0.1 --for 90s;
+    simulator inject --list
+    """
+    from simulator import inject as injection
+
+    if show:
+        typer.echo(injection.describe_faults())
+        return
+    if fault is None:
+        raise ConfigError("name a fault to inject; simulator inject --list shows them")
+    typer.echo(
+        injection.inject(
+            fault=fault,
+            duration=duration,
+            size=size,
+            churn_control=churn_control,
+            traffic_control=traffic_control,
+            token_file=token_file,
+            stop=stop,
+        )
+    )
+
+
+@app.command()
+def sink(
+    host: Host = "127.0.0.1",
+    smtp_port: Annotated[int, typer.Option(min=0, max=65535, help="E-mail.")] = 2525,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Slack.")] = 8090,
+    directory: Annotated[Path, typer.Option("--dir", help="Directory for messages.jsonl.")] = Path(
+        "messages"
+    ),
+) -> None:
+    """Receive e-mail and Slack messages and keep them in a file.
+
+    Example: simulator sink --dir messages
+    """
+    from simulator import sink as sinks
+
+    sinks.run_sink(host=host, smtp_port=smtp_port, http_port=http_port, directory=directory)
+
+
+@app.command()
+def up(
+    at: At = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Directory for data and logs; else a new one.")
+    ] = None,
+    seed: Seed = 7,
+) -> None:
+    """Run the whole example and leave it running until Ctrl-C.
+
+    Example: simulator up --at "Mon 17:00"
+    """
+    from simulator import stack
+
+    stack.up(at=at, directory=directory, seed=seed)
+
+
+@app.command()
+def demo(
+    at: At = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Directory for data and logs; else a new one.")
+    ] = None,
+    seed: Seed = 7,
+) -> None:
+    """Run the whole example, inject faults one after another and check that messages arrive.
+
+    Example: simulator demo --at "Sun 04:00"
+    """
+    from simulator import demo as demonstration
+
+    raise typer.Exit(demonstration.demo(at=at, directory=directory, seed=seed))
+
+
+def main() -> None:
+    """Run the command line; every error of ours is one line and its exit code."""
+    try:
+        app()
+    except DetectorError as error:
+        typer.echo(f"simulator: {error}", err=True)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in {"simulator", "detector"}:
+            raise
+        typer.echo(
+            f"simulator: {error.name} is not installed; run: pip install '.[simulator]'", err=True
+        )
+        sys.exit(2)
+
+
+def _phase(at: str | None, phase: float | None, until: float | None = None) -> float:
+    """Return the phase of either option."""
+    import time
+
+    from simulator.curve import phase_for
+
+    if at is not None and phase is not None:
+        raise ConfigError("give --at or --phase, not both")
+    return phase if phase is not None else phase_for(at, time.time() if until is None else until)

@@ -1,0 +1,398 @@
+"""Alertmanager's configuration: checked, routed, rendered, and delivered by the real program."""
+
+from __future__ import annotations
+
+import contextlib
+import email
+import email.policy
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import goldens
+import httpx
+import pytest
+import yaml
+from aiosmtpd.controller import Controller
+from tools import ROOT, run, tool
+
+CONFIG = ROOT / "alertmanager" / "alertmanager.yml"
+TEMPLATES = ROOT / "alertmanager" / "templates"
+HOSTILE = '<!channel> *x* & <http://evil.invalid|Runbook>\nForged: line\u2028and "more" <script>'
+
+
+def _alert(name: str, status: str = "firing", **labels: str) -> dict[str, Any]:
+    return {
+        "status": status,
+        "labels": {"alertname": name, "severity": "warning", "category": "anomaly", **labels},
+        "annotations": {
+            "summary": "Latency of churn is not what it usually is at this time.",
+            "description": "Above the normal range: observed 413ms, expected 187.5ms "
+            "(normal 0s to 250ms), score 3.1 (1 is the edge).",
+            "runbook_url": f"http://localhost:9090/consoles/{name}.md",
+            "dashboard_url": "http://localhost:3000/d/anomaly-overview?var-signal=s&var-job=churn",
+            "query": 'anomaly_observed{signal="s"}',
+        },
+        "startsAt": "2026-11-21T03:02:00Z",
+        "endsAt": "2026-11-21T03:20:30Z" if status == "resolved" else "0001-01-01T00:00:00Z",
+        "generatorURL": "http://localhost:9090/graph?g0.expr=a%3D%3D1&g0.tab=1",
+        "fingerprint": "0",
+    }
+
+
+def _message(alerts: list[dict[str, Any]], **group: str) -> dict[str, Any]:
+    """What Alertmanager hands to its templates; common is what all alerts share."""
+
+    def common(part: str) -> dict[str, str]:
+        first, *others = [alert[part] for alert in alerts]
+        return {k: v for k, v in first.items() if all(o.get(k) == v for o in others)}
+
+    firing = any(alert["status"] == "firing" for alert in alerts)
+    return {
+        "receiver": "oncall",
+        "status": "firing" if firing else "resolved",
+        "alerts": alerts,
+        "groupLabels": group,
+        "commonLabels": common("labels"),
+        "commonAnnotations": common("annotations"),
+        "externalURL": "http://localhost:9093",
+    }
+
+
+def _two_features() -> dict[str, Any]:
+    labels = {"job": "churn", "signal": "churn_feature_drift", "kind": "drift"}
+    alerts = [
+        _alert("AnomalyDrift", feature="MONTANT", instance="churn-0", **labels),
+        _alert("AnomalyDrift", feature="REVENUE", instance="churn-0", **labels),
+        _alert("AnomalyDrift", "resolved", feature="REGION", instance="churn-0", **labels),
+    ]
+    return _message(alerts, alertname="AnomalyDrift", job="churn", signal="churn_feature_drift")
+
+
+def _resolved() -> dict[str, Any]:
+    labels = {"job": "churn", "signal": "churn_latency_p99", "kind": "latency"}
+    alerts = [_alert("AnomalyLatency", "resolved", **labels)]
+    return _message(alerts, alertname="AnomalyLatency", job="churn", signal="churn_latency_p99")
+
+
+def _hostile() -> dict[str, Any]:
+    labels = {"job": HOSTILE, "signal": HOSTILE, "kind": "other"}
+    alerts = [_alert("AnomalyOther", path=HOSTILE, **labels) for _ in range(2)]
+    for number, alert in enumerate(alerts):
+        alert["annotations"] |= {
+            "summary": f"{number} {HOSTILE}",
+            "description": HOSTILE,
+            "runbook_url": "javascript:alert(1)|x>",
+            "query": HOSTILE,
+        }
+    return _message(alerts, alertname="AnomalyOther", job=HOSTILE, signal=HOSTILE)
+
+
+MESSAGES = {"two_features": _two_features, "resolved": _resolved, "hostile": _hostile}
+PARTS = {
+    "slack.title": "text",
+    "slack.text": "text",
+    "slack.color": "text",
+    "email.subject": "text",
+    "email.text": "text",
+    "email.html": "html",
+}
+
+
+def _render(part: str, message: dict[str, Any], directory: Path) -> str:
+    data = directory / "data.json"
+    data.write_text(json.dumps(message), encoding="utf-8")
+    result = run(
+        "amtool",
+        "template",
+        "render",
+        f"--template.glob={TEMPLATES}/*.tmpl",
+        f"--template.type={PARTS[part]}",
+        f'--template.text={{{{ template "anomaly.{part}" . }}}}',
+        f"--template.data={data}",
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_amtool_accepts_configuration_and_templates(tmp_path: Path) -> None:
+    config = _native(tmp_path, slack_port=1, smtp_port=2)
+    result = run("amtool", "check-config", config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "1 templates" in result.stdout
+
+
+def test_amtool_refuses_a_misspelt_key(tmp_path: Path) -> None:
+    wrong = tmp_path / "alertmanager.yml"
+    wrong.write_text(CONFIG.read_text("utf-8").replace("group_wait", "group_wayt"), "utf-8")
+    assert run("amtool", "check-config", wrong).returncode == 1
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("part", PARTS)
+def test_messages_are_the_golden_ones(part: str, message: str, tmp_path: Path) -> None:
+    suffix = "html" if PARTS[part] == "html" else "txt"
+    goldens.check(
+        f"alertmanager/{message}.{part}.{suffix}", _render(part, MESSAGES[message](), tmp_path)
+    )
+
+
+def test_the_first_two_lines_say_what_how_bad_and_since_when(tmp_path: Path) -> None:
+    title = _render("slack.title", _two_features(), tmp_path)
+    first, second, *_ = _render("slack.text", _two_features(), tmp_path).splitlines()
+    assert title == "[FIRING:2] AnomalyDrift churn churn_feature_drift"
+    assert first == "*Latency of churn is not what it usually is at this time.*"
+    assert "MONTANT" in second
+    assert "observed 413ms, expected 187.5ms" in second
+    assert "Firing since 2026-11-21 03:02:00 UTC" in second
+
+
+def test_hostile_values_stay_text_in_slack(tmp_path: Path) -> None:
+    text = _render("slack.title", _hostile(), tmp_path) + _render(
+        "slack.text", _hostile(), tmp_path
+    )
+    assert "<!channel>" not in text
+    assert "<http://evil" not in text
+    assert not [line for line in text.splitlines() if line.startswith("Forged")]
+    # Every < that is left opens one of our own three links.
+    assert text.count("<") == text.count("|Runbook>") + text.count("|Dashboard>") + text.count(
+        "|Prometheus>"
+    )
+
+
+def test_hostile_values_stay_text_in_email(tmp_path: Path) -> None:
+    html = _render("email.html", _hostile(), tmp_path)
+    assert "<script>" not in html
+    assert "javascript:" not in html
+    text = _render("email.text", _hostile(), tmp_path) + _render(
+        "email.subject", _hostile(), tmp_path
+    )
+    assert not [line for line in text.splitlines() if line.startswith(("Forged", "and "))]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["category=anomaly", "severity=info", "alertname=AnomalyOther"],
+        ["category=meta", "severity=critical", "alertname=AnomalyDetectorDown"],
+        ["alertname=OfSomebodyElse"],
+    ],
+)
+def test_every_alert_has_a_receiver(labels: list[str]) -> None:
+    result = run(
+        "amtool",
+        "config",
+        "routes",
+        "test",
+        "--verify.receivers=oncall",
+        f"--config.file={CONFIG}",
+        *labels,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_routes_and_receivers_are_what_was_agreed() -> None:
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    route = config["route"]
+    assert route["group_by"] == ["alertname", "job", "signal"]
+    times = (route["group_wait"], route["group_interval"], route["repeat_interval"])
+    assert times == ("30s", "5m", "12h")
+    meta = next(r for r in route["routes"] if r["matchers"] == ['category="meta"'])
+    assert meta["group_wait"] == "10s"
+    (receiver,) = config["receivers"]
+    for kind in ("slack_configs", "email_configs"):
+        assert all(entry["send_resolved"] for entry in receiver[kind])
+
+
+def test_secrets_are_in_files() -> None:
+    text = CONFIG.read_text(encoding="utf-8")
+    config = yaml.safe_load(text)["global"]
+    assert config["slack_api_url_file"].startswith("/run/secrets/")
+    assert config["smtp_auth_password_file"].startswith("/run/secrets/")
+    for key in ("slack_api_url:", "smtp_auth_password:", "api_url:", "auth_password:"):
+        assert key not in text
+
+
+# The real program, from here on.
+
+
+@dataclass
+class Sinks:
+    """What a Slack-like endpoint and an SMTP server without AUTH received."""
+
+    slack: list[dict[str, Any]] = field(default_factory=list)
+    mails: list[EmailMessage] = field(default_factory=list)
+
+
+class _MailHandler:
+    def __init__(self, sinks: Sinks) -> None:
+        self._sinks = sinks
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        assert isinstance(message, EmailMessage)
+        self._sinks.mails.append(message)
+        return "250 ok"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _listening(sinks: Sinks) -> Iterator[tuple[int, int]]:
+    class Slack(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # noqa: N802
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            sinks.slack.append(json.loads(body)["attachments"][0])
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Keep the test output clean."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Slack)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
+    smtp = Controller(_MailHandler(sinks), hostname="127.0.0.1", port=_free_port())
+    thread.start()
+    smtp.start()
+    try:
+        yield http.server_port, smtp.port
+    finally:
+        smtp.stop()
+        http.shutdown()
+        thread.join()
+        http.server_close()
+
+
+def _native(directory: Path, slack_port: int, smtp_port: int) -> Path:
+    """Write the shipped file with our own paths and ports, and waits of a second."""
+    (directory / "slack").write_text(f"http://127.0.0.1:{slack_port}/services/x\n", "utf-8")
+    (directory / "password").write_text("never asked for\n", "utf-8")
+    shutil.copytree(TEMPLATES, directory / "templates")
+    text = CONFIG.read_text(encoding="utf-8")
+    for old, new in {
+        "/run/secrets/slack_api_url": str(directory / "slack"),
+        "/run/secrets/smtp_password": str(directory / "password"),
+        "/etc/alertmanager/templates": str(directory / "templates"),
+        "sink:2525": f"127.0.0.1:{smtp_port}",
+        "group_wait: 30s": "group_wait: 0s",
+        "group_wait: 10s": "group_wait: 0s",
+        "group_interval: 5m": "group_interval: 1s",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    config = directory / "alertmanager.yml"
+    config.write_text(text, encoding="utf-8")
+    return config
+
+
+@contextlib.contextmanager
+def _alertmanager(directory: Path, sinks: Sinks) -> Iterator[httpx.Client]:
+    with _listening(sinks) as (slack_port, smtp_port), contextlib.ExitStack() as stack:
+        config = _native(directory, slack_port, smtp_port)
+        port = _free_port()
+        log = stack.enter_context((directory / "log").open("w"))
+        process = subprocess.Popen(
+            [
+                tool("alertmanager"),
+                f"--config.file={config}",
+                f"--storage.path={directory / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--cluster.listen-address=",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}"))
+            _wait(lambda: _ready(client), (directory / "log").read_text)
+            yield client
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/-/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _wait(condition: Callable[[], bool], explain: Callable[[], object] = lambda: "") -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline, f"not within 15 s: {explain()}"
+        time.sleep(0.05)
+
+
+def _post(client: httpx.Client, *alerts: dict[str, Any], ended: bool = False) -> None:
+    def stamp(age: float) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age))
+
+    body = [
+        {"labels": a["labels"], "annotations": a["annotations"], "startsAt": stamp(60)}
+        | ({"endsAt": stamp(1)} if ended else {})
+        for a in alerts
+    ]
+    client.post("/api/v2/alerts", json=body).raise_for_status()
+
+
+def test_slack_and_email_arrive_firing_and_resolved(tmp_path: Path) -> None:
+    alert = _alert(
+        "AnomalyLatency", job="churn", signal="churn_latency_p99", kind="latency", path=HOSTILE
+    )
+    title = "[FIRING:1] AnomalyLatency churn churn_latency_p99"
+    done = "[RESOLVED] AnomalyLatency churn churn_latency_p99"
+    sinks = Sinks()
+    with _alertmanager(tmp_path, sinks) as client:
+        _post(client, alert)
+        _wait(lambda: len(sinks.slack) == 1 == len(sinks.mails), (tmp_path / "log").read_text)
+        _post(client, alert, ended=True)
+        _wait(lambda: len(sinks.slack) == 2 == len(sinks.mails), (tmp_path / "log").read_text)
+    assert [s["title"] for s in sinks.slack] == [title, done]
+    assert [s["color"] for s in sinks.slack] == ["warning", "good"]
+    assert [m["Subject"] for m in sinks.mails] == [title, done]
+    assert "<!channel>" not in sinks.slack[0]["text"]
+    assert "observed 413ms" in sinks.slack[0]["text"]
+    assert ", resolved " in sinks.slack[1]["text"]
+    plain, html = (sinks.mails[0].get_body((kind,)) for kind in ("plain", "html"))
+    assert plain is not None
+    assert html is not None
+    assert "observed 413ms" in plain.get_content()
+    assert "observed 413ms" in html.get_content()
+    assert "<script>" not in html.get_content()
+
+
+def test_causes_mute_effects_and_nothing_else(tmp_path: Path) -> None:
+    anomaly = {"signal": "s", "kind": "traffic"}
+    meta = {"category": "meta"}
+
+    def muted(client: httpx.Client) -> set[str]:
+        return {
+            a["labels"]["alertname"] + " " + a["labels"]["job"]
+            for a in client.get("/api/v2/alerts").json()
+            if a["status"]["state"] == "suppressed"
+        }
+
+    with _alertmanager(tmp_path, Sinks()) as client:
+        _post(client, _alert("InstanceDown", job="churn", instance="churn-0", **meta))
+        _post(client, _alert("AnomalyTraffic", job="churn", **anomaly))
+        _post(client, _alert("AnomalyTraffic", job="shop", **anomaly))
+        _wait(lambda: muted(client) == {"AnomalyTraffic churn"}, lambda: muted(client))
+        _post(client, _alert("AnomalyDetectorDown", job="detector", **meta))
+        both = {"AnomalyTraffic churn", "AnomalyTraffic shop"}
+        _wait(lambda: muted(client) == both, lambda: muted(client))
