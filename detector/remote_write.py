@@ -135,6 +135,10 @@ class RemoteWriter:
             self._send(batch, written, halvings=[_MOST_HALVINGS])
         return written
 
+    def probe(self) -> None:
+        """Raise what `write` would raise when no samples can be written; sends an empty request."""
+        self._post(bytes(cramjam.snappy.compress_raw(b"")))
+
     def _send(self, batch: list[TimeSeries], written: Written, halvings: list[int]) -> None:
         response = self._post(encode(batch))
         written.requests += 1

@@ -167,8 +167,12 @@ class Past:
         for status, count in (("200", requests - failed), ("422", 0 * failed), ("503", failed)):
             yield self._counter("http_requests_total", {**handler, "status": status}, count)
         yield from self._histogram(
-            "http_request_duration_seconds", handler, DURATION_BUCKETS,
-            np.searchsorted(DURATION_BUCKETS, duration, side="left"), duration, interval,
+            "http_request_duration_seconds",
+            handler,
+            DURATION_BUCKETS,
+            np.searchsorted(DURATION_BUCKETS, duration, side="left"),
+            duration,
+            interval,
             len(requests),
         )
         # Little's law; with Poisson arrivals and no queue the number is itself Poisson.
@@ -195,14 +199,17 @@ class Past:
         customers = self._pool_starts[pool][interval] + self._rng.integers(
             0, self._pool_sizes[pool][interval]
         )
-        churning = np.bincount(
-            interval, weights=self._churns[customers], minlength=len(answered)
-        )
+        churning = np.bincount(interval, weights=self._churns[customers], minlength=len(answered))
         for name, count in (("churn", churning), ("stay", answered - churning)):
             yield self._counter("churn_predictions_total", {**CHURN, "class": name}, count)
         yield from self._histogram(
-            "churn_score", CHURN, SCORE_BUCKETS, self._score_bins[customers],
-            self._scores[customers], interval, len(answered),
+            "churn_score",
+            CHURN,
+            SCORE_BUCKETS,
+            self._score_bins[customers],
+            self._scores[customers],
+            interval,
+            len(answered),
         )
         counts = self._window.advance(self._codes, customers.astype(np.int32), answered)
         for column, feature in enumerate(self._reference.features):
@@ -229,9 +236,7 @@ class Past:
         work = work * np.exp(_CPU_SPREAD * self._wandering("cpu", seconds))
         labels, total = self._counter("process_cpu_seconds_total", CHURN, work)
         yield labels, np.floor(total / _CPU_TICK_SECONDS) * _CPU_TICK_SECONDS
-        memory = cost.resident_bytes * np.exp(
-            _MEMORY_SPREAD * self._wandering("memory", seconds)
-        )
+        memory = cost.resident_bytes * np.exp(_MEMORY_SPREAD * self._wandering("memory", seconds))
         yield (
             {"__name__": "process_resident_memory_bytes", **CHURN},
             np.round(memory / _PAGE_BYTES) * _PAGE_BYTES,

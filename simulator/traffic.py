@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -24,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from detector.errors import ConfigError
-from simulator import serving
+from simulator import population, serving
 from simulator.control import control_server, control_token
 from simulator.curve import requests_per_second
 from simulator.faults import FaultBoard, FaultCollector, faults_of, traffic_factor
@@ -223,6 +222,21 @@ def _check(target: str, peak_rps: float) -> None:
         raise ConfigError(f"--target {target!r} is no URL; write for example http://localhost:8000")
     if not 0.0 < peak_rps <= 2000.0:
         raise ConfigError(f"--peak-rps {peak_rps:g} must be above 0 and at most 2000")
+
+
+def customer_bodies(rng: np.random.Generator, board: FaultBoard) -> Callable[[], bytes]:
+    """Return a function that gives one request body after another, under the active faults."""
+    customers = population.customer_stream(rng)
+
+    def next_body() -> bytes:
+        customer = next(customers)
+        if size := board.size("feature_drift"):
+            customer = population.feature_drift(rng, customer, size)
+        if size := board.size("missing_values"):
+            customer = population.missing_values(rng, customer, size)
+        return orjson.dumps(customer)
+
+    return next_body
 
 
 def metrics_app(registry: CollectorRegistry) -> Starlette:

@@ -140,9 +140,9 @@ def test_amtool_refuses_a_misspelt_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("message", MESSAGES)
 @pytest.mark.parametrize("part", PARTS)
 def test_messages_are_the_golden_ones(part: str, message: str, tmp_path: Path) -> None:
-    suffix = "html" if PARTS[part] == "html" else "txt"
+    suffix = "" if PARTS[part] == "html" else ".txt"
     goldens.check(
-        f"alertmanager/{message}.{part}.{suffix}", _render(part, MESSAGES[message](), tmp_path)
+        f"alertmanager/{message}.{part}{suffix}", _render(part, MESSAGES[message](), tmp_path)
     )
 
 
@@ -162,6 +162,7 @@ def test_hostile_values_stay_text_in_slack(tmp_path: Path) -> None:
     )
     assert "<!channel>" not in text
     assert "<http://evil" not in text
+    assert "javascript:" not in text
     assert not [line for line in text.splitlines() if line.startswith("Forged")]
     # Every < that is left opens one of our own three links.
     assert text.count("<") == text.count("|Runbook>") + text.count("|Dashboard>") + text.count(

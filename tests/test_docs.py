@@ -1,0 +1,66 @@
+"""The documents say what the code has: keys, kinds, metrics, modules, links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from detector import names, settings
+from detector.telemetry import Telemetry
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted((ROOT / "rules" / "runbooks").glob("*.md"))
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    keys = set(settings.Settings.model_fields) - {"prometheus", "rules"}
+    keys |= {f"prometheus.{key}" for key in ("url", "username")}
+    keys |= set(settings.PrometheusSettings.model_fields) - {"url", "username"}
+    keys |= {f"rules.{key}" for key in settings.RulesSettings.model_fields}
+    keys |= set(settings.PolicySettings.model_fields)
+    assert {key for key in keys if f"`{key}`" not in README} == set()
+
+
+@pytest.mark.parametrize("kind", names.KINDS)
+def test_the_table_of_kinds_has_the_defaults(kind: str) -> None:
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{kind}`"))
+    direction, low, share, missing = (cell.strip() for cell in row.split("|")[2:6])
+    policy = settings.KIND_POLICIES[kind]
+    assert direction == policy.direction
+    number, _, unit = low.partition(" ")
+    assert float(number) * (0.001 if unit == "ms" else 1) == pytest.approx(policy.min_abs)
+    assert float(share.rstrip(" %")) == pytest.approx(100 * policy.min_rel)
+    assert missing.split(",")[0].replace(" ", "") == policy.missing
+
+
+def test_every_metric_is_in_the_readme() -> None:
+    written = {getattr(names, n) for n in ("SCORE", "OBSERVED", "EXPECTED", "LOWER", "UPPER")}
+    written |= {names.STATE, names.EVIDENCE}
+    own = {
+        metric.name + ("_total" if metric.type == "counter" else "")
+        for metric in Telemetry(60).registry.collect()
+        if metric.name.startswith("detector_")
+    }
+    assert len(own) > 10
+    assert {name for name in written | own if f"`{name}" not in README} == set()
+
+
+def test_every_module_is_in_the_architecture() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    modules = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "detector").rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert {module for module in modules if f"`{module}`" not in text} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    relative = [link for link in links if "://" not in link]
+    assert [link for link in relative if not (document.parent / link).exists()] == []
