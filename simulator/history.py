@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,11 +22,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from detector.durations import format_duration, parse_duration
-from detector.errors import ConfigError, SourceError
+from detector.errors import ConfigError
 from detector.remote_write import RemoteWriter, Written
 from simulator import population
 from simulator.calibrate import Measurement, measure
 from simulator.churn import artefact
+from simulator.churn import model as churn_model
+from simulator.churn.drift import Reference
 from simulator.curve import WEEK_SECONDS
 from simulator.episodes import Episode, spread
 from simulator.faults import FaultBoard, faults_of
@@ -40,7 +43,7 @@ _CHUNK_STEPS = 2_880
 # Chunks made ahead of the writer; more would only take memory.
 _MOST_WAITING = 2
 # Upper estimate, for the limit above.
-_SERIES = 120
+SERIES = 120
 _WRITE_TIMEOUT_SECONDS = 60.0
 
 
@@ -123,12 +126,12 @@ def seed(
     with httpx.Client(timeout=_WRITE_TIMEOUT_SECONDS, trust_env=False) as client:
         writer = RemoteWriter(f"{base}/api/v1/write", client)
         writer.probe()
-        _check_retention(client, base, moment - made.start)
+        check_retention(client, base, moment - made.start)
         typer.echo("measuring what a request costs the churn service here ...", err=True)
         bodies = customer_bodies(body_rng, FaultBoard(faults_of("traffic")))
         cost = measure(model, peak_rps, bodies)
         past = make_past(loaded, made, cost, phase, peak_rps, pool_rng, past_rng)
-        _write(writer, past, made, steps[2] if until is None else None)
+        write_past(writer, past, made, steps[2] if until is None else None)
 
 
 def plan(
@@ -156,19 +159,19 @@ def plan(
         When lengths contradict each other or more than `MOST_SAMPLES` would be written.
     """
     length = weeks * WEEK_SECONDS
-    if not recent + interval <= length:
+    if not (recent + interval <= length and math.isfinite(length)):
         raise ConfigError(f"--weeks {weeks:g} must be longer than --recent and --interval together")
     dense = until - recent_interval * np.arange(int(recent // recent_interval), 0, -1)
     boundary = float(dense[0]) if len(dense) else until
     coarse = boundary - interval * np.arange(int((length - recent) // interval), 0, -1)
     steps = len(dense) + len(coarse)
-    if steps * _SERIES > MOST_SAMPLES:
+    if steps * SERIES > MOST_SAMPLES:
         raise ConfigError(
-            f"this past has about {steps * _SERIES / 1e6:.0f} million samples, more than "
+            f"this past has about {steps * SERIES / 1e6:.0f} million samples, more than "
             f"{MOST_SAMPLES / 1e6:.0f} million; lengthen --interval or shorten --weeks or --recent"
         )
-    chunks = [
-        part[start : start + _CHUNK_STEPS]
+    chunks: list[NDArray[np.float64]] = [
+        np.asarray(part[start : start + _CHUNK_STEPS], np.float64)
         for part in (coarse, dense)
         for start in range(0, len(part), _CHUNK_STEPS)
     ]
@@ -216,18 +219,18 @@ def make_past(
 
 def _pool(loaded: artefact.Artefact, stream: Iterator[dict[str, Any]], rows: int) -> Pool:
     customers = list(itertools.islice(stream, rows))
-    codes = loaded.reference.encode(customers)
-    bins = np.array([feature.bins for feature in loaded.reference.features])
-    scores = churn_scores(loaded.model, customers)
-    return Pool(
-        # All features share one code for missing, the last bin of the window.
-        codes=np.where(codes == bins, bins.max(), codes).astype(np.uint8),
-        scores=scores,
-        churns=scores >= CHURN_THRESHOLD,
-    )
+    scores = churn_model.scores(loaded.model, customers)
+    return Pool(pool_codes(loaded.reference, customers), scores, scores >= churn_model.THRESHOLD)
 
 
-def _write(writer: RemoteWriter, past: Past, made: Plan, recent_interval: float | None) -> None:
+def pool_codes(reference: Reference, customers: list[dict[str, Any]]) -> NDArray[np.uint8]:
+    """Return bin codes, shape (R, F), in which all features share one code for missing."""
+    codes = reference.encode(customers)
+    bins = np.array([feature.bins for feature in reference.features])
+    return np.where(codes == bins, bins.max(), codes).astype(np.uint8)
+
+
+def write_past(writer: RemoteWriter, past: Past, made: Plan, recent_interval: float | None) -> None:
     """Simulate chunk by chunk while the one before is being written, and say how it goes."""
     began = time.monotonic()
     written = Written()
@@ -293,7 +296,7 @@ def _progress(steps: int) -> Iterator[Callable[[int], None]]:
     yield say
 
 
-def _check_retention(client: httpx.Client, base: str, seconds: float) -> None:
+def check_retention(client: httpx.Client, base: str, seconds: float) -> None:
     """ConfigError when Prometheus would delete at once what is written; unknown is fine."""
     try:
         answer = client.get(f"{base}/api/v1/status/runtimeinfo")

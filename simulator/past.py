@@ -8,22 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client.utils import floatToGoString
 
 from detector.remote_write import TimeSeries
 from simulator.calibrate import Measurement
 from simulator.churn import featurestore
-from simulator.churn.app import DURATION_BUCKETS, SCORE_BUCKETS
 from simulator.churn.drift import (
-    SMALLEST_WINDOW,
     WINDOW_SIZE,
     Reference,
     statistics_from_counts,
 )
+from simulator.churn.metrics import DURATION_BUCKETS, PREDICT_PATH, SCORE_BUCKETS
 from simulator.curve import requests_per_second
 from simulator.episodes import Episode, sizes_at
 from simulator.faults import FAULTS, traffic_factor
-from simulator.traffic import OUTCOMES, PREDICT_PATH
+from simulator.traffic import OUTCOMES
 from simulator.windows import SlidingCounts
 
 CHURN = {"job": "churn", "instance": "churn-0"}
@@ -178,7 +176,7 @@ class Past:
         # Little's law; with Poisson arrivals and no queue the number is itself Poisson.
         mean_lookup = featurestore.MEDIAN_SECONDS * math.exp(featurestore.SIGMA**2 / 2)
         in_flight = self._rng.poisson(rate * (mean_lookup + added + mean_overhead))
-        yield {"__name__": "http_requests_in_flight", **CHURN}, in_flight
+        yield {"__name__": "http_requests_in_flight", **CHURN}, in_flight.astype(np.float64)
         for outcome, count in (("ok", requests - failed), ("error", failed)):
             yield self._counter(
                 "feature_store_requests_total", {**CHURN, "outcome": outcome}, count
@@ -239,7 +237,7 @@ class Past:
         memory = cost.resident_bytes * np.exp(_MEMORY_SPREAD * self._wandering("memory", seconds))
         yield (
             {"__name__": "process_resident_memory_bytes", **CHURN},
-            np.round(memory / _PAGE_BYTES) * _PAGE_BYTES,
+            np.rint(memory / _PAGE_BYTES) * float(_PAGE_BYTES),
         )
 
     def _traffic(
@@ -287,9 +285,8 @@ class Past:
         counts = np.bincount(interval * width + bins, minlength=length * width)
         cumulated = np.cumsum(counts.reshape(length, width), axis=1)
         for column, bound in enumerate([*buckets, math.inf]):
-            yield self._counter(
-                f"{name}_bucket", {**labels, "le": floatToGoString(bound)}, cumulated[:, column]
-            )
+            le = "+Inf" if math.isinf(bound) else repr(float(bound))
+            yield self._counter(f"{name}_bucket", {**labels, "le": le}, cumulated[:, column])
         yield self._counter(f"{name}_count", labels, cumulated[:, -1])
         total = np.bincount(interval, weights=values, minlength=length)
         yield self._counter(f"{name}_sum", labels, total)

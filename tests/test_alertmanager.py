@@ -7,8 +7,6 @@ import email
 import email.policy
 import json
 import shutil
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +21,7 @@ import httpx
 import pytest
 import yaml
 from aiosmtpd.controller import Controller
-from tools import ROOT, run, tool
+from tools import ROOT, free_port, run, serving
 
 CONFIG = ROOT / "alertmanager" / "alertmanager.yml"
 TEMPLATES = ROOT / "alertmanager" / "templates"
@@ -245,12 +243,6 @@ class _MailHandler:
         return "250 ok"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def _listening(sinks: Sinks) -> Iterator[tuple[int, int]]:
     class Slack(BaseHTTPRequestHandler):
@@ -266,7 +258,7 @@ def _listening(sinks: Sinks) -> Iterator[tuple[int, int]]:
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Slack)
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
-    smtp = Controller(_MailHandler(sinks), hostname="127.0.0.1", port=_free_port())
+    smtp = Controller(_MailHandler(sinks), hostname="127.0.0.1", port=free_port())
     thread.start()
     smtp.start()
     try:
@@ -302,35 +294,14 @@ def _native(directory: Path, slack_port: int, smtp_port: int) -> Path:
 
 @contextlib.contextmanager
 def _alertmanager(directory: Path, sinks: Sinks) -> Iterator[httpx.Client]:
-    with _listening(sinks) as (slack_port, smtp_port), contextlib.ExitStack() as stack:
-        config = _native(directory, slack_port, smtp_port)
-        port = _free_port()
-        log = stack.enter_context((directory / "log").open("w"))
-        process = subprocess.Popen(
-            [
-                tool("alertmanager"),
-                f"--config.file={config}",
-                f"--storage.path={directory / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-                "--cluster.listen-address=",
-            ],
-            stdout=log,
-            stderr=log,
+    with _listening(sinks) as (slack_port, smtp_port):
+        flags = (
+            f"--config.file={_native(directory, slack_port, smtp_port)}",
+            f"--storage.path={directory / 'data'}",
+            "--cluster.listen-address=",
         )
-        try:
-            client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}"))
-            _wait(lambda: _ready(client), (directory / "log").read_text)
+        with serving("alertmanager", directory, *flags) as client:
             yield client
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/-/ready").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _wait(condition: Callable[[], bool], explain: Callable[[], object] = lambda: "") -> None:
@@ -361,9 +332,15 @@ def test_slack_and_email_arrive_firing_and_resolved(tmp_path: Path) -> None:
     sinks = Sinks()
     with _alertmanager(tmp_path, sinks) as client:
         _post(client, alert)
-        _wait(lambda: len(sinks.slack) == 1 == len(sinks.mails), (tmp_path / "log").read_text)
+        _wait(
+            lambda: len(sinks.slack) == 1 == len(sinks.mails),
+            (tmp_path / "alertmanager.log").read_text,
+        )
         _post(client, alert, ended=True)
-        _wait(lambda: len(sinks.slack) == 2 == len(sinks.mails), (tmp_path / "log").read_text)
+        _wait(
+            lambda: len(sinks.slack) == 2 == len(sinks.mails),
+            (tmp_path / "alertmanager.log").read_text,
+        )
     assert [s["title"] for s in sinks.slack] == [title, done]
     assert [s["color"] for s in sinks.slack] == ["warning", "good"]
     assert [m["Subject"] for m in sinks.mails] == [title, done]

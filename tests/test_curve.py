@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+
 from detector.errors import ConfigError
 from simulator.curve import (
     DAY_SECONDS,

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from detector.errors import ConfigError, SourceError
 from prometheus_client import CollectorRegistry, generate_latest
+from starlette.testclient import TestClient
+
+from detector.errors import ConfigError, SourceError
 from simulator import cli
 from simulator.control import control_app, control_server, control_token, read_token
 from simulator.faults import (
@@ -23,7 +25,6 @@ from simulator.faults import (
     traffic_factor,
 )
 from simulator.inject import describe_faults, inject
-from starlette.testclient import TestClient
 
 TOKEN = "a-secret"
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
@@ -127,7 +128,9 @@ def test_the_board_survives_many_threads(board: FaultBoard) -> None:
 
 
 def test_traffic_factor() -> None:
-    np.testing.assert_allclose(traffic_factor([0, 1, 0, 0], [0, 0, 0.5, 0], [0, 1, 0, 1]), [1, 0, 0.5, 2])
+    np.testing.assert_allclose(
+        traffic_factor([0, 1, 0, 0], [0, 0, 0.5, 0], [0, 1, 0, 1]), [1, 0, 0.5, 2]
+    )
 
 
 def test_control_starts_shows_and_stops(client: TestClient) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
-from tools import ROOT, run, tool
+from tools import ROOT, run, serving
 
 from detector import names
 from detector.settings import load
@@ -80,50 +74,17 @@ def test_policies_are_for_signals_that_exist() -> None:
     assert set(load(CONFIG / "detector.yml", {}).policies) <= known
 
 
-@contextlib.contextmanager
-def _running(directory: Path) -> Iterator[httpx.Client]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    empty = directory / "prometheus.yml"
-    empty.write_text("{}", encoding="utf-8")
-    log = (directory / "log").open("w")
-    process = subprocess.Popen(
-        [
-            tool("prometheus"),
-            f"--config.file={empty}",
-            f"--storage.tsdb.path={directory / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            f"--web.console.templates={ROOT / 'rules' / 'runbooks'}",
-        ],
-        stdout=log,
-        stderr=log,
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            deadline = time.monotonic() + 15
-            while not _ready(client):
-                assert time.monotonic() < deadline, (directory / "log").read_text()
-                time.sleep(0.05)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(10)
-        log.close()
-
-
-def _ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/-/ready").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def test_prometheus_serves_every_runbook_that_an_alert_links_to(tmp_path: Path) -> None:
     rules = "\n".join(p.read_text("utf-8") for p in (ROOT / "rules").glob("*.rules.yml"))
     paths = re.findall(r"runbook_url: http://localhost:9090(/\S+)", rules)
     assert len(paths) == 14
-    with _running(tmp_path) as client:
+    (tmp_path / "prometheus.yml").write_text("{}", encoding="utf-8")
+    flags = (
+        f"--config.file={tmp_path / 'prometheus.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.console.templates={ROOT / 'rules' / 'runbooks'}",
+    )
+    with serving("prometheus", tmp_path, *flags) as client:
         for path in paths:
             page = client.get(path)
             assert page.status_code == 200, path

@@ -10,6 +10,7 @@ import cramjam
 import httpx
 import numpy as np
 import pytest
+
 from detector.errors import ConfigError, SourceError
 from detector.remote_write import STALE_MARKER, RemoteWriter, TimeSeries, encode
 
@@ -19,7 +20,10 @@ URL = "http://prometheus.invalid/api/v1/write"
 
 
 def series(
-    name: str = "m", times: list[int] | None = None, values: list[float] | None = None, **labels: str
+    name: str = "m",
+    times: list[int] | None = None,
+    values: list[float] | None = None,
+    **labels: str,
 ) -> TimeSeries:
     times = [NOW_MS - 2000, NOW_MS - 1000] if times is None else times
     values = [float(i) for i in range(len(times))] if values is None else values
@@ -186,7 +190,9 @@ def test_requests_are_bounded_and_long_series_cut_in_order() -> None:
     written = writer(server, most_samples=10).write([series("a", times), series("b", times[:7])])
     assert server.requests == [10, 10, 10, 2]
     assert written.samples == 32
-    assert server.stored[(("__name__", "a"),)] == list(zip(times, map(float, range(25)), strict=True))
+    assert server.stored[(("__name__", "a"),)] == list(
+        zip(times, map(float, range(25)), strict=True)
+    )
 
 
 @pytest.mark.parametrize(

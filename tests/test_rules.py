@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from promql import known_metrics, metrics_of
 from tools import ROOT, run
 
 from detector import names
-from detector.export import HELP
-from detector.telemetry import Telemetry
 
 RULES = ROOT / "rules"
 FILES = sorted(RULES.glob("*.rules.yml"))
@@ -31,45 +30,6 @@ def _rules(file: Path) -> list[dict[str, Any]]:
 RECORDS = [rule for file in FILES for rule in _rules(file) if "record" in rule]
 ALERTS = [rule for file in FILES for rule in _rules(file) if "alert" in rule]
 alerts = pytest.mark.parametrize("alert", ALERTS, ids=[a["alert"] for a in ALERTS])
-
-
-# Written by the example service, the traffic and Prometheus itself.
-SOURCE_METRICS = {
-    "up",
-    "http_requests_total",
-    "http_request_duration_seconds_bucket",
-    "http_requests_in_flight",
-    "process_cpu_seconds_total",
-    "process_resident_memory_bytes",
-    "churn_predictions_total",
-    "churn_feature_drift",
-    "churn_feature_missing_ratio",
-    "prometheus_config_last_reload_successful",
-    "prometheus_config_last_reload_success_timestamp_seconds",
-}
-
-
-def known_metrics() -> set[str]:
-    """Return every name a rule may read."""
-    own = Telemetry(60).registry.collect()
-    self_metrics = {
-        name
-        for family in own
-        for name in (
-            {family.name, f"{family.name}_total"} if family.type == "counter" else {family.name}
-        )
-    }
-    return SOURCE_METRICS | self_metrics | set(HELP) | {names.EVIDENCE}
-
-
-def metrics_of(expression: str) -> set[str]:
-    """Return the metric names of a PromQL expression: identifiers that are nothing else."""
-    text = re.sub(r"\{\{.*?\}\}", "", expression, flags=re.S)
-    text = re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
-    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", text)
-    text = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", text)
-    words = re.findall(r"(?<![\w:])[a-zA-Z_:][\w:]*+(?!\s*\()", text)
-    return set(words) - {"and", "or", "unless", "bool", "offset"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -131,7 +91,8 @@ def test_the_unit_tests_notice_a_changed_alert(
         ("anomaly", 'kind="traffic"} == 1', 'kind="traffic"} >= 1'),
         ("anomaly", 'kind="drift"} == 1', 'kind="drift"} > 0'),
         ("anomaly", "keep_firing_for: 2m", "keep_firing_for: 0m"),
-        ("anomaly", "=%q,", '=\\"%s\\",'),
+        ("anomaly", "%s,%s=%q", '%s,%s=\\"%s\\"'),
+        ("anomaly", "eq (len .Labels) (len $size)", "eq 1 1"),
         ("anomaly", "if gt $o $u", "if lt $o $u"),
         ("meta", "6 * detector_step_seconds", "600"),
         ("meta", 'up{job!="detector"}', "up"),
@@ -226,9 +187,15 @@ def test_every_metric_is_one_that_somebody_writes(expression: str) -> None:
 
 def test_queries_of_the_description_read_written_metrics() -> None:
     texts = "\n".join(a["annotations"]["description"] for a in ALERTS)
-    read = set(re.findall(r"((?:anomaly|detector|prometheus)_\w+?)(?:\{|\")", texts))
-    assert {names.OBSERVED, names.EXPECTED, names.LOWER, names.UPPER, names.SCORE} <= read
-    assert read <= known_metrics()
+    parts = re.search(r'__name__=~\\"(anomaly_)\(([\w|]+)\)', texts)
+    assert parts, "the shared description looks nothing up"
+    read = {parts[1] + part for part in parts[2].split("|")}
+    assert read == {names.OBSERVED, names.EXPECTED, names.LOWER, names.UPPER, names.SCORE}
+    compared = re.findall(r"__name__ \"(\w+)\"", texts)
+    assert set(compared) == read - {names.UPPER}
+    others = set(re.findall(r"\b((?:detector|prometheus)_\w+?)[{\"]", texts))
+    assert others
+    assert others <= known_metrics()
 
 
 def test_the_metric_reader_reads_metrics() -> None:

@@ -131,9 +131,7 @@ class Reference:
         """Return the stored reference; ConfigError when it is not one."""
         try:
             features = tuple(
-                FeatureReference(
-                    **{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
-                )
+                FeatureReference(**{key: _frozen(value) for key, value in entry.items()})
                 for entry in stored
             )
         except (TypeError, AttributeError) as error:
@@ -297,6 +295,10 @@ def _category_reference(name: str, values: NDArray[np.object_]) -> FeatureRefere
         missing_ratio,
         categories=tuple(words[order].tolist()),
     )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _floats(values: NDArray[Any] | Sequence[float]) -> tuple[float, ...]:

@@ -1,0 +1,50 @@
+# `make demo` runs the main job, `make test` all tests; both install what they miss into this folder.
+
+PYTHON ?= python3
+BIN := .venv/bin
+AT ?=
+SEED ?= 7
+
+.PHONY: demo up down test check fmt golden bench install tools static
+
+## The main job, end to end: faults in, Slack and e-mail messages out. make demo AT="Sun 04:00"
+demo: install
+	@$(BIN)/simulator demo --seed $(SEED) $(if $(AT),--at "$(AT)")
+
+## The same stack, left running until Ctrl-C or `make down`.
+up: install
+	@$(BIN)/simulator up --seed $(SEED) --dir .run/up $(if $(AT),--at "$(AT)")
+
+down: install
+	@$(BIN)/simulator down --dir .run/up
+
+## Everything, from nothing.
+test: tools static
+	@$(BIN)/pytest
+
+## The gate before a commit: everything but the end-to-end tests.
+check: tools static
+	@$(BIN)/pytest -m "not e2e"
+
+static: install
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+fmt: install
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+## Rewrites the files in tests/golden and the dashboards; read the difference before committing.
+golden: tools
+	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m "not e2e"
+
+## Cost of the engine beside its peers.
+bench: install
+	@$(BIN)/python tests/bench/cost.py
+
+install:
+	@$(PYTHON) scripts/install.py venv prometheus
+
+tools: install
+	@$(PYTHON) scripts/install.py compose

@@ -1,0 +1,74 @@
+"""Runs the churn-prediction service with its fault control until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+
+from detector.errors import ConfigError
+from simulator.churn import artefact
+from simulator.churn.app import create_app
+from simulator.churn.featurestore import FeatureStore
+from simulator.control import control_server, control_token
+from simulator.faults import FaultBoard, faults_of
+
+_STOP_SECONDS = 5
+_BACKLOG = 2048
+
+
+def serve(
+    *, model: Path, host: str, port: int, control_port: int, token_file: Path, seed: int
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are answered first.
+
+    Parameters
+    ----------
+    model : Path
+        Directory written by `simulator train`.
+    host, port : str, int
+        Where the API and /metrics listen; port 0 takes a free one.
+    control_port : int
+        Loopback port that switches faults.
+    token_file : Path
+        File with the control token; made when missing.
+    seed : int
+        Of the feature store's times and failures.
+
+    Raises
+    ------
+    ConfigError
+        When the model cannot be used or a port is taken.
+    """
+    loaded = artefact.load(model)
+    board = FaultBoard(faults_of("churn"))
+    store = FeatureStore(np.random.default_rng(seed), board.size)
+    try:
+        listener = socket.create_server((host, port), backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error}); choose another --port"
+        ) from error
+    config = uvicorn.Config(
+        create_app(loaded, store, board),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal again once it has stopped; that one must not kill the process.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    with listener, control_server(board, control_token(token_file), control_port) as control:
+        print(_greeting(loaded, host, listener.getsockname()[1], control), flush=True)  # noqa: T201
+        server.run([listener])
+
+
+def _greeting(loaded: artefact.Artefact, host: str, port: int, control: int) -> str:
+    return (
+        f"churn service with model {loaded.version} on http://{host}:{port}, "
+        f"fault control on 127.0.0.1:{control}"
+    )

@@ -1,0 +1,47 @@
+"""Reads the metric names of an expression, and knows those that somebody writes."""
+
+from __future__ import annotations
+
+import re
+
+from detector import names
+from detector.export import HELP
+from detector.telemetry import Telemetry
+
+# Written by the example service, the traffic and Prometheus itself.
+SOURCE_METRICS = {
+    "up",
+    "http_requests_total",
+    "http_request_duration_seconds_bucket",
+    "http_requests_in_flight",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "churn_predictions_total",
+    "churn_feature_drift",
+    "churn_feature_missing_ratio",
+    "prometheus_config_last_reload_successful",
+    "prometheus_config_last_reload_success_timestamp_seconds",
+}
+
+
+def known_metrics() -> set[str]:
+    """Return every name a rule may read."""
+    own = Telemetry(60).registry.collect()
+    self_metrics = {
+        name
+        for family in own
+        for name in (
+            {family.name, f"{family.name}_total"} if family.type == "counter" else {family.name}
+        )
+    }
+    return SOURCE_METRICS | self_metrics | set(HELP) | {names.EVIDENCE}
+
+
+def metrics_of(expression: str) -> set[str]:
+    """Return the metric names of a PromQL expression: identifiers that are nothing else."""
+    text = re.sub(r"\{\{.*?\}\}", "", expression, flags=re.S)
+    text = re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
+    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", text)
+    text = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", text)
+    words = re.findall(r"(?<![\w:])[a-zA-Z_:][\w:]*+(?!\s*\()", text)
+    return set(words) - {"and", "or", "unless", "bool", "offset"}
