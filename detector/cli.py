@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal as signals_module
 import sys
 import threading
@@ -84,6 +85,11 @@ def run(config: ConfigOption = None) -> None:
         server.shutdown()
         source.close()
     logging.getLogger("detector").info("stopped")
+    if service.busy:
+        # A query in flight holds no state, and its thread would keep the process until it times
+        # out; Python joins it at exit otherwise.
+        logging.shutdown()
+        os._exit(0)
 
 
 @app.command()
@@ -134,6 +140,7 @@ def backtest(
     from detector import settings as settings_module
     from detector.durations import format_duration, parse_duration
     from detector.errors import ConfigError
+    from detector.names import KIND_ALIASES
     from detector.pipeline import Schedule
     from detector.series import Signal
 
@@ -141,6 +148,7 @@ def backtest(
     seconds = parse_duration(step)
     if seconds != int(seconds):
         raise ConfigError(f"--step {step} must be whole seconds")
+    kind = KIND_ALIASES.get(kind, kind)
     if kind not in settings_module.KIND_POLICIES:
         raise ConfigError(f"--kind {kind}: choose from {', '.join(settings_module.KIND_POLICIES)}")
     whole = int(seconds)

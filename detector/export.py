@@ -40,7 +40,8 @@ class ScoreCollector(Collector):
     Parameters
     ----------
     fresh_seconds : float
-        A signal whose newest step is older is not exposed.
+        A signal whose newest step is older is not exposed; nor is one as far in the future, which
+        a clock that was set back leaves behind.
     clock : callable
         Returns unix seconds.
     """
@@ -56,8 +57,8 @@ class ScoreCollector(Collector):
 
     def fresh(self) -> list[Published]:
         """Return what is exposed now."""
-        oldest = self._clock() - self._fresh
-        return [p for p in list(self._published.values()) if p.time >= oldest]
+        now = self._clock()
+        return [p for p in list(self._published.values()) if abs(now - p.time) <= self._fresh]
 
     def states(self) -> dict[int, int]:
         """Return how many exposed series are in each state."""

@@ -246,7 +246,7 @@ def fold(
     flags : int64[2]
         State: 1 while in an episode; steps in a row inside the band.
     expected, lower, upper, score : float64[T]
-        Outputs.
+        Outputs, NaN on entry; bounds stay NaN where nothing is expected.
     evidence : float64[T, 2]
         Output: each channel's share of the score.
     anomalous : int64[T]
@@ -285,8 +285,9 @@ def fold(
         margin = max(floors[0], floors[1] * abs(centre))
         above = max(band[0], margin)
         below = max(band[1], margin)
-        upper[t] = min(centre + above, limits[1]) if signs[0] == 1 else limits[1]
-        lower[t] = max(centre - below, limits[0]) if signs[1] == 1 else limits[0]
+        if centre == centre:
+            upper[t] = min(centre + above, limits[1]) if signs[0] == 1 else limits[1]
+            lower[t] = max(centre - below, limits[0]) if signs[1] == 1 else limits[0]
         if r == r:
             mean = 0.0
             for i in range(SUSTAINED_STEPS):

@@ -18,7 +18,7 @@ import numpy as np
 from detector import score
 from detector.errors import ConfigError
 from detector.models import seasonal
-from detector.series import Labels, Scores, SeriesMatrix, Signal
+from detector.series import Labels, Scores, SeriesMatrix, Signal, empty_matrix
 
 DAY = seasonal.DAY
 # The fold starts this many steps before the boundary, so that an episode in course goes on.
@@ -109,15 +109,18 @@ class Evaluation:
         labels = (known.labels[s] for s in np.flatnonzero(~known.absent.all(axis=1)))
         self._fit(known.aligned(tuple(sorted(labels))))
 
-    def _fit(self, history: SeriesMatrix) -> None:
+    def _fit(self, known: SeriesMatrix) -> None:
+        first, _ = self.schedule.history_times(self.boundary)
+        history = _extended(known, first, self.boundary)
         self.baseline, z = seasonal.fit(history)
         self.calibration = score.calibrate(self.baseline, z)
         self.state = score.start(self.baseline)
-        if len(history.times):
-            # A series that has long been gone stays gone across a refit.
-            cells = np.argmin(history.absent[:, ::-1], axis=1)
-            cells[history.absent.all(axis=1)] = 0
-            self.state.silent = cells * (history.step // self.schedule.step)
+        # A series that has long been gone stays gone across a refit; one that never was there is
+        # gone too. Its last sample may lie up to a profile slot after the last one on the grid.
+        begin = self.schedule.fold_start(self.boundary)
+        there = ~history.absent & (history.times < begin)
+        last = np.where(there, history.times, 0).max(axis=1, initial=0)
+        self.state.silent = np.maximum(begin - history.step - last, 0) // self.schedule.step
 
     @property
     def labels(self) -> tuple[Labels, ...]:
@@ -143,16 +146,9 @@ class Evaluation:
         new = tuple(sorted(set(labels) - set(self.labels)))
         if not new:
             return
-        first, last = self.schedule.history_times(self.boundary)
-        times = np.arange(first, last + 1, self.schedule.profile)
-        blank = SeriesMatrix(
-            (),
-            times,
-            np.empty((0, len(times))),
-            np.empty((0, len(times)), bool),
-            self.schedule.profile,
+        past = (history or empty_matrix(self.schedule.profile)).between(
+            self.boundary - self.schedule.history, self.boundary
         )
-        past = (history or blank).between(self.boundary - self.schedule.history, self.boundary)
         old = self.baseline, self.calibration, self.state
         self._fit(past.aligned(new))
         self.baseline = _stack(old[0], self.baseline, labels=old[0].labels + new)

@@ -8,7 +8,7 @@ the transfer (measured; see DECISIONS.md). They are cut into spans below the ser
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,15 @@ import numpy as np
 import orjson
 
 from detector.errors import ConfigError, SourceError
-from detector.series import Labels, SeriesMatrix, result_labels
+from detector.series import Labels, SeriesMatrix, label_set, result_labels
 from detector.settings import PrometheusSettings
 
 # Prometheus refuses more than 11,000 points a series; a margin for servers that count otherwise.
 MAX_POINTS = 10_000
 # A span of so few points is not halved further.
 MIN_POINTS = 100
+
+Sampled = tuple[dict[str, str], list[Any]]
 
 
 @dataclass
@@ -87,7 +89,8 @@ class Prometheus:
         """Return all rules the server has loaded, as its rules API describes them."""
         body = self._get("/api/v1/rules", {"type": "record"})
         try:
-            return [rule for group in body["data"]["groups"] for rule in group["rules"]]
+            found = [rule for group in body["data"]["groups"] for rule in group["rules"]]
+            return [{**rule, "name": str(rule["name"]), "query": rule["query"]} for rule in found]
         except (KeyError, TypeError):
             raise SourceError(
                 f"{self.url}/api/v1/rules: unexpected answer; use rules.files if this server has "
@@ -102,6 +105,7 @@ class Prometheus:
         end: int,
         step: int,
         limit: int,
+        keep: Collection[Labels] = (),
     ) -> Reading:
         """Evaluate the union of queries on a grid.
 
@@ -113,11 +117,14 @@ class Prometheus:
             Unix seconds; `start` and `end` are multiples of `step`, both included.
         limit : int
             Most series kept; the first by name stay, the others are counted.
+        keep : collection of Labels
+            Series that stay before all others.
 
         Returns
         -------
         Reading
-            Inf counts as NaN: present, but no information.
+            Inf counts as NaN: present, but no information. Where a label set is given more than
+            once the first one that has a sample wins, time by time, as with PromQL's `or`.
 
         Raises
         ------
@@ -126,20 +133,22 @@ class Prometheus:
         times = np.arange(start, end + 1, step, dtype=np.int64)
         rows: dict[Labels, tuple[np.ndarray, np.ndarray]] = {}
         reading = Reading(SeriesMatrix((), times, *_blank(0, len(times)), step))
-        for query, rule_labels in queries:
-            own: set[Labels] = set()
+        owners: dict[Labels, tuple[int, Labels]] = {}
+        duplicates: set[Labels] = set()
+        for number, (query, rule_labels) in enumerate(queries):
             for first, last in _spans(start, end, step):
-                for found in self._range(query, first, last, step):
-                    reading.histograms += "histograms" in found
-                    key = result_labels(found["metric"], rule_labels)
-                    if key in rows and key not in own:
-                        reading.duplicates += first == start
-                        continue
-                    if key not in rows:
-                        own.add(key)
-                        rows[key] = _blank(len(times))
-                    reading.samples += _place(found.get("values", []), rows[key], start, step)
-        kept = sorted(rows)[:limit]
+                for metric, pairs in self._range(query, first, last, step):
+                    reading.histograms += not pairs
+                    key = result_labels(metric, rule_labels)
+                    # Also two series of one query: they may differ in nothing but their name.
+                    owner = (number, label_set(metric))
+                    if owners.setdefault(key, owner) != owner:
+                        duplicates.add(key)
+                    row = rows.setdefault(key, _blank(len(times)))
+                    reading.samples += _place(pairs, row, start, step)
+        reading.duplicates = len(duplicates)
+        preferred = frozenset(keep)
+        kept = sorted(sorted(rows, key=lambda key: (key not in preferred, key))[:limit])
         reading.over_limit = len(rows) - len(kept)
         reading.matrix = SeriesMatrix(
             tuple(kept),
@@ -156,7 +165,8 @@ class Prometheus:
         reading = self.read(((query, ()),), start, end, step, limit=1_000_000)
         return dict(zip(reading.matrix.labels, ~reading.matrix.absent, strict=True))
 
-    def _range(self, query: str, start: int, end: int, step: int) -> list[dict[str, Any]]:
+    def _range(self, query: str, start: int, end: int, step: int) -> list[Sampled]:
+        """Return the labels and (time, text) pairs of each series of one span."""
         form = {"query": query, "start": str(start), "end": str(end), "step": str(step)}
         try:
             body = self._post("/api/v1/query_range", form)
@@ -175,8 +185,17 @@ class Prometheus:
                 reason="bad_query",
                 retryable=False,
             )
-        result: list[dict[str, Any]] = data["result"]
-        return result
+        try:
+            # A native histogram has no values.
+            return [
+                (dict(found["metric"]), list(found.get("values", []))) for found in data["result"]
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise SourceError(
+                f"{self.url}: unexpected answer to {_short(query)}; does prometheus.url lead to a "
+                "Prometheus?",
+                reason="bad_response",
+            ) from None
 
     def _get(self, path: str, params: dict[str, str]) -> dict[str, Any]:
         return self._send("GET", path, params=params)
@@ -258,13 +277,17 @@ def _spans(start: int, end: int, step: int) -> list[tuple[int, int]]:
 
 
 def _place(pairs: list[Any], row: tuple[np.ndarray, np.ndarray], start: int, step: int) -> int:
-    """Write (time, text) pairs into a row; return how many fell on the grid."""
+    """Write (time, text) pairs where a row has none yet; return how many were written."""
     if not pairs:
         return 0
-    times = np.array([pair[0] for pair in pairs], float)
-    values = np.array([pair[1] for pair in pairs], dtype="U32").astype(float)
+    try:
+        times = np.array([pair[0] for pair in pairs], float)
+        values = np.array([pair[1] for pair in pairs], dtype=str).astype(float)
+    except (IndexError, TypeError, ValueError):
+        raise SourceError("a sample is no pair of time and number", reason="bad_response") from None
     at = np.rint((times - start) / step).astype(int)
     inside = (at >= 0) & (at < len(row[0]))
+    inside[inside] &= row[1][at[inside]]
     row[0][at[inside]] = np.where(np.isfinite(values), values, np.nan)[inside]
     row[1][at[inside]] = False
     return int(inside.sum())

@@ -10,7 +10,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ log = logging.getLogger("detector")
 
 # While nothing could be read yet, the server is asked this often.
 RETRY_SECONDS = 5.0
+
+T = TypeVar("T")
 
 
 class SignalRunner:
@@ -59,7 +62,7 @@ class SignalRunner:
             When the samples cannot be read; nothing is lost, the next call catches up.
         """
         evaluation = self._evaluation
-        if evaluation is None or until >= evaluation.due:
+        if evaluation is None or until >= evaluation.due or self._set_back(evaluation, until):
             with self._telemetry.fit_time.time():
                 boundary = self._grid.boundary(self.signal.name, until)
                 first, last = self._grid.history_times(boundary)
@@ -67,19 +70,31 @@ class SignalRunner:
                 evaluation = Evaluation(self.signal, self._grid, boundary, history)
             self._telemetry.fits.inc()
         if until >= evaluation.next_time:
-            window = self._read(evaluation.next_time, until, self._grid.step)
+            window = self._read(evaluation.next_time, until, self._grid.step, evaluation.labels)
             self._admit(evaluation, window)
-            scores = evaluation.advance(window)
+            scores = evaluation.advance(window.aligned(evaluation.labels))
             self.newest = Published(self.signal, scores, until)
             self._log_changes(scores.labels, scores.state[:, -1])
         self._evaluation = evaluation
 
-    def _read(self, start: int, end: int, step: int) -> SeriesMatrix:
-        reading = self._source.read(self.signal.queries, start, end, step, self._max_series)
+    def _set_back(self, evaluation: Evaluation, until: int) -> bool:
+        """Return whether the clock was set back so far that waiting for it is no answer."""
+        return until < evaluation.next_time - (FRESH_STEPS + 1) * self._grid.step
+
+    def _read(
+        self, start: int, end: int, step: int, known: tuple[Labels, ...] = ()
+    ) -> SeriesMatrix:
+        """Read samples; where absence counts as zero, of the known series too."""
+        reading = self._source.read(
+            self.signal.queries, start, end, step, self._max_series, keep=known
+        )
         self._count(reading)
-        if self.signal.policy.missing == "zero" and reading.matrix.labels:
-            return fill_zero(reading.matrix, self._source.presence(start, end, step))
-        return reading.matrix
+        matrix = reading.matrix
+        if self.signal.policy.missing == "zero":
+            matrix = matrix.aligned(tuple(sorted({*matrix.labels, *known})))
+            if matrix.labels:
+                matrix = fill_zero(matrix, self._source.presence(start, end, step))
+        return matrix
 
     def _count(self, reading: Reading) -> None:
         self._telemetry.samples.inc(reading.samples)
@@ -93,20 +108,20 @@ class SignalRunner:
 
     def _admit(self, evaluation: Evaluation, window: SeriesMatrix) -> None:
         """Let series that appeared since the boundary in, with zeros as past where those count."""
-        new = tuple(key for key in window.labels if key not in evaluation.labels)
+        known = frozenset(evaluation.labels)
+        new = tuple(key for key in window.labels if key not in known)
+        room = max(self._max_series - len(known), 0)
+        if len(new) > room:
+            gauge = self._telemetry.dropped.labels(self.signal.name, "limit")
+            gauge.inc(len(new) - room)
+            new = new[:room]
         if not new:
             return
-        room = self._max_series - len(evaluation.labels)
         past = None
         if self.signal.policy.missing == "zero":
             first, last = self._grid.history_times(evaluation.boundary)
-            times = np.arange(first, last + 1, self._grid.profile)
-            nothing = np.full((len(new), len(times)), np.nan)
-            blank = SeriesMatrix(
-                new, times, nothing, np.ones(nothing.shape, bool), self._grid.profile
-            )
-            past = fill_zero(blank, self._source.presence(first, last, self._grid.profile))
-        evaluation.admit(new[: max(room, 0)], past)
+            past = self._read(first, last, self._grid.profile, new)
+        evaluation.admit(new, past)
 
     def _log_changes(self, labels: tuple[Labels, ...], states: np.ndarray) -> None:
         now = {key for key, state in zip(labels, states, strict=True) if state == State.ANOMALOUS}
@@ -150,6 +165,9 @@ class Service:
         self._running: dict[str, Future[None]] = {}
         self._warned: set[str] = set()
         self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="signal")
+        # Of its own: slow queries do not keep the rules from being read.
+        self._rules_pool = ThreadPoolExecutor(1, thread_name_prefix="rules")
+        self._in_flight: set[Future[Any]] = set()
 
     def run(self, stop: threading.Event) -> None:
         """Run a cycle a step until `stop` is set."""
@@ -159,7 +177,13 @@ class Service:
             due = self.newest_step(now) + self.settings.step + self.settings.delay
             longest = RETRY_SECONDS if not self.ready else self.settings.step
             stop.wait(min(max(due - now, 0.05), longest))
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._rules_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a query is still in flight, which can last until it times out."""
+        return bool(self._in_flight)
 
     def newest_step(self, now: float) -> int:
         """Return the newest step that is old enough to be complete."""
@@ -173,10 +197,11 @@ class Service:
         """
         began = time.perf_counter()
         until = self.newest_step(self.clock())
-        self._refresh_signals()
+        self._refresh_signals(stop or threading.Event())
         for name, runner in self._runners.items():
             if name not in self._running:
-                self._running[name] = self._pool.submit(runner.catch_up, until)
+                self._running[name] = self._submit(self._pool, runner.catch_up, until)
+        self._publish()
         while self._running:
             wait(self._running.values(), timeout=0.2, return_when=FIRST_COMPLETED)
             for name, task in list(self._running.items()):
@@ -196,15 +221,25 @@ class Service:
             self.ready = True
             log.info("ready: %d signals", len(self._runners))
 
+    def _submit(self, pool: Executor, call: Callable[..., T], *given: Any) -> Future[T]:
+        task = pool.submit(call, *given)
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
+        return task
+
     def _publish(self) -> None:
         newest = {name: r.newest for name, r in self._runners.items() if r.newest is not None}
         self.collector.publish(newest)
         self.telemetry.count_states(self.collector.states())
 
-    def _refresh_signals(self) -> None:
+    def _refresh_signals(self, stop: threading.Event) -> None:
         """Take over added, changed and removed signals; on failure the known ones stay."""
+        reading = self._submit(self._rules_pool, discover, self.settings, self.rules_source.rules)
+        while not wait([reading], timeout=0.2).done:
+            if stop.is_set():
+                return
         try:
-            found = discover(self.settings, self.rules_source.rules)
+            found = reading.result()
         except DetectorError as error:
             if isinstance(error, ConfigError) and not self._rules_known:
                 raise

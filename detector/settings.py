@@ -54,6 +54,10 @@ def _server_url(url: str) -> str:
         raise ValueError(f"{parts.scheme or 'this'} is no http(s) URL; write http://host:9090")
     if parts.username or parts.password:
         raise ValueError("credentials do not belong in a URL; use username and password_file")
+    try:
+        parts.port  # noqa: B018  # looked at for its check
+    except ValueError as error:
+        raise ValueError(f"{error}; write http://host:9090") from None
     return url.rstrip("/")
 
 

@@ -23,6 +23,34 @@ TOOLS = ROOT / ".tools"
 LOCK_FILE = "requirements.lock"
 OLDEST_PYTHON = (3, 11)
 
+# All it imports: the distribution's own Python runs it, with nothing else installed.
+COMPOSE_PACKAGES = [
+    "docker-compose",
+    "python3-attr",
+    "python3-cached-property",
+    "python3-certifi",
+    "python3-chardet",
+    "python3-charset-normalizer",
+    "python3-distro",
+    "python3-distutils",
+    "python3-docker",
+    "python3-dockerpty",
+    "python3-docopt",
+    "python3-dotenv",
+    "python3-idna",
+    "python3-jsonschema",
+    "python3-lib2to3",
+    "python3-packaging",
+    "python3-pkg-resources",
+    "python3-pyrsistent",
+    "python3-requests",
+    "python3-six",
+    "python3-texttable",
+    "python3-urllib3",
+    "python3-websocket",
+    "python3-yaml",
+]
+
 # What each group needs on PATH (any of the names), and the Debian packages it comes from otherwise.
 PROGRAMS = {
     "prometheus": {
@@ -33,15 +61,7 @@ PROGRAMS = {
         ("pushgateway", "prometheus-pushgateway"): ["prometheus-pushgateway"],
     },
     "compose": {
-        # All it imports: the distribution's own Python runs it, with nothing else installed.
-        ("docker-compose",): """
-            docker-compose python3-attr python3-cached-property python3-certifi python3-chardet
-            python3-charset-normalizer python3-distro python3-distutils python3-docker
-            python3-dockerpty python3-docopt python3-dotenv python3-idna python3-jsonschema
-            python3-lib2to3 python3-packaging python3-pkg-resources python3-pyrsistent
-            python3-requests python3-six python3-texttable python3-urllib3 python3-websocket
-            python3-yaml
-            """.split(),
+        ("docker-compose",): COMPOSE_PACKAGES,
     },
 }
 GROUP_NAMES = {

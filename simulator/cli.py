@@ -38,6 +38,12 @@ Phase = Annotated[
     typer.Option(help="Seconds added to the clock before the curve is read; instead of --at."),
 ]
 PeakRps = Annotated[float, typer.Option(help="Requests a second at the top of a working day.")]
+Directory = Annotated[
+    Path | None, typer.Option("--dir", help="Directory for data and logs; else a new one.")
+]
+StackProfile = Annotated[
+    str, typer.Option(help="fast divides times by twelve; production leaves them as shipped.")
+]
 Model = Annotated[Path, typer.Option(help="Directory written by simulator train.")]
 
 _TOKEN_FILE = Path(".simulator-token")
@@ -220,9 +226,8 @@ def sink(
 @app.command()
 def up(
     at: At = None,
-    directory: Annotated[
-        Path | None, typer.Option("--dir", help="Directory for data and logs; else a new one.")
-    ] = None,
+    directory: Directory = None,
+    profile: StackProfile = "fast",
     seed: Seed = 7,
 ) -> None:
     """Run the whole example and leave it running until Ctrl-C.
@@ -231,16 +236,33 @@ def up(
     """
     from simulator import stack
 
-    stack.up(at=at, directory=directory, seed=seed)
+    stack.up(at=at, directory=directory, seed=seed, profile=profile)
+
+
+@app.command()
+def down(
+    directory: Annotated[Path, typer.Option("--dir", help="Directory of the running stack.")],
+) -> None:
+    """Stop the stack that runs in a directory.
+
+    Example: simulator down --dir .run/up
+    """
+    from simulator import stack
+
+    stack.down(directory=directory)
 
 
 @app.command()
 def demo(
     at: At = None,
-    directory: Annotated[
-        Path | None, typer.Option("--dir", help="Directory for data and logs; else a new one.")
-    ] = None,
+    directory: Directory = None,
     seed: Seed = 7,
+    quiet: Annotated[
+        str | None, typer.Option(help="Inject nothing for so long, such as 30m; no alert is good.")
+    ] = None,
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Leave everything running afterwards.")
+    ] = False,
 ) -> None:
     """Run the whole example, inject faults one after another and check that messages arrive.
 
@@ -248,7 +270,10 @@ def demo(
     """
     from simulator import demo as demonstration
 
-    raise typer.Exit(demonstration.demo(at=at, directory=directory, seed=seed))
+    code = demonstration.demo(
+        at=at, directory=directory, seed=seed, quiet=quiet, keep_running=keep_running
+    )
+    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -257,8 +257,8 @@ class Past:
         """Which fault was active, and that both processes were up."""
         for name, fault in FAULTS.items():
             target = CHURN if fault.process == "churn" else TRAFFIC
-            active = sizes_at(self._episodes, name, times) > 0
-            yield {"__name__": "simulator_fault_active", **target, "fault": name}, active * 1.0
+            active = np.where(sizes_at(self._episodes, name, times) > 0, 1.0, 0.0)
+            yield {"__name__": "simulator_fault_active", **target, "fault": name}, active
         for target in (CHURN, TRAFFIC):
             yield {"__name__": "up", **target}, np.ones(len(times))
 

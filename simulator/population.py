@@ -172,13 +172,16 @@ def _copula_factor() -> NDArray[np.float64]:
 def _quantile(rank: NDArray[np.float64], table: tuple[float, ...]) -> NDArray[np.float64]:
     """Return whole numbers of a quantile table, interpolated as logarithms for the long tails."""
     logs = np.log1p(np.asarray(table, dtype=np.float64))
-    return np.round(np.expm1(np.interp(rank, tables.PROBABILITIES, logs)))
+    return np.asarray(np.round(np.expm1(np.interp(rank, tables.PROBABILITIES, logs))))
 
 
 def _by_group(
     rank: NDArray[np.float64], group: NDArray[np.int64], group_tables: list[tuple[float, ...]]
 ) -> NDArray[np.float64]:
-    return np.asarray(np.choose(group, [_quantile(rank, table) for table in group_tables]))
+    return np.select(
+        [group == number for number in range(len(group_tables))],
+        [_quantile(rank, table) for table in group_tables],
+    )
 
 
 def _categories(rng: np.random.Generator, n: int, shares: dict[str, float]) -> NDArray[np.object_]:

@@ -192,11 +192,13 @@ def _scale(x: Float, r: Float) -> float:
     a = np.abs(r[np.isfinite(r)])
     if len(a) == 0:
         return np.nan
-    capped = np.minimum(a, np.quantile(a, WINSOR_QUANTILE))
+    cap = np.quantile(a, WINSOR_QUANTILE)
+    # Squares of shares: those of the values themselves would leave the floating range.
+    share = np.minimum(a / cap, 1.0) if cap > 0 else np.zeros(1)
     low, mid, high = np.nanquantile(x, [0.05, 0.5, 0.95])
     return float(
         max(
-            np.sqrt(np.mean(capped**2)),
+            cap * np.sqrt(np.mean(share**2)),
             RANGE_FLOOR * (high - low),
             MAGNITUDE_FLOOR * abs(mid),
             1e-12,

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from simulator.churn.artefact import Artefact
@@ -22,6 +23,8 @@ from simulator.faults import FaultBoard
 
 # Ten thousand customers with long names are about 6 MB.
 _LARGEST_BODY_BYTES = 16 * 1024 * 1024
+# Nobody reads this answer; as in nginx's log, it tells the metrics that it was not our fault.
+_CLIENT_CLOSED_REQUEST = 499
 # A wrong batch would otherwise be answered with thousands of errors.
 _MOST_ERRORS = 20
 
@@ -47,7 +50,10 @@ def create_app(artefact: Artefact, store: FeatureStore, board: FaultBoard) -> Fa
     )
     async def predict(request: Request) -> Response:
         """Score one customer, or many under `customers`."""
-        body = await _body(request)
+        try:
+            body = await _body(request)
+        except ClientDisconnect:
+            return Response(status_code=_CLIENT_CLOSED_REQUEST)
         if body is None:
             return _error(413, "the body is longer than 16 MiB; send fewer customers at once")
         try:
@@ -70,7 +76,8 @@ def create_app(artefact: Artefact, store: FeatureStore, board: FaultBoard) -> Fa
         chances = scores(artefact.model, rows).tolist()
         churns = [chance >= THRESHOLD for chance in chances]
         metrics.predicted(chances, sum(churns), len(churns) - sum(churns))
-        window.add(artefact.reference.encode(rows))
+        # Of a longer batch no earlier row would stay in the window.
+        window.add(artefact.reference.encode(rows[-window.size :]))
         return {
             "predictions": [
                 {

@@ -90,8 +90,8 @@ def _checked(chunk: pd.DataFrame, path: Path, first_line: int) -> pd.DataFrame:
             place = int(np.argmax(wrong.to_numpy()))
             wanted = "0 or 1" if name == TARGET else "numbers from 0 on"
             raise ConfigError(
-                f"{path}: {int(wrong.sum())} cells of {name} are not {wanted}, the first in line "
-                f"{first_line + place}: {cells.iloc[place]!r:.40}"
+                f"{path}: {name} must hold {wanted}; {int(wrong.sum())} of its cells do not, the "
+                f"first in line {first_line + place}: {cells.iloc[place]!r:.40}"
             )
         checked[name] = values.astype(np.int64) if name == TARGET else values
     return checked

@@ -149,12 +149,7 @@ def make_reference(columns: Mapping[str, ArrayLike]) -> Reference:
     Parameters
     ----------
     columns : mapping of str to array_like, shape (rows,)
-        Every feature; numbers as floats with NaN for missing, categories as strings with None or
-        NaN for missing. A DataFrame will do.
-
-    Returns
-    -------
-    Reference
+        Every feature; numbers as floats, categories as strings, None or NaN for missing.
     """
     return Reference(
         tuple(
@@ -287,11 +282,11 @@ def _category_reference(name: str, values: NDArray[np.object_]) -> FeatureRefere
     # Most frequent first; equal ones by name, so that the order does not depend on the rows'.
     order = np.lexsort((words, -counts))[:_LARGEST_CATEGORIES]
     total = max(len(known), 1)
-    shares = counts[order] / total
+    others = counts.sum() - counts[order].sum()
     return FeatureReference(
         name,
         "category",
-        (*_floats(shares), float(max(0.0, 1.0 - shares.sum()))),
+        _floats(np.append(counts[order], others) / total),
         missing_ratio,
         categories=tuple(words[order].tolist()),
     )

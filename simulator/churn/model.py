@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -100,7 +101,11 @@ def train_model(customers: Customers, churned: ArrayLike, seed: int) -> tuple[Pi
 
 def scores(model: Pipeline, customers: Customers) -> NDArray[np.float64]:
     """Return each customer's probability of churn, shape (customers,)."""
-    return np.asarray(model.predict_proba(customers)[:, 1], dtype=np.float64)
+    # model.predict_proba(customers)[:, 1], without its checks, which cost one customer more than
+    # the prediction.
+    matrix = model.named_steps["encode"].transform(customers)
+    classifier = model.named_steps["classify"]
+    return np.asarray(expit(matrix @ classifier.coef_[0] + classifier.intercept_[0]))
 
 
 def _pipeline() -> Pipeline:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import uvicorn
+from prometheus_client import disable_created_metrics
 
 from detector.errors import ConfigError
 from simulator.churn import artefact
@@ -43,6 +44,7 @@ def serve(
     ConfigError
         When the model cannot be used or a port is taken.
     """
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
     loaded = artefact.load(model)
     board = FaultBoard(faults_of("churn"))
     store = FeatureStore(np.random.default_rng(seed), board.size)

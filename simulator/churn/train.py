@@ -19,6 +19,7 @@ from simulator.population import as_requests, synthetic_customers
 
 JOB = "churn_training"
 _PUSH_TIMEOUT_SECONDS = 5.0
+_STREAM = 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def train(
     if pushgateway is not None:
         _check_url(pushgateway)
     started = time.monotonic()
-    rng = np.random.default_rng(seed)
+    # Other customers than those that the traffic draws by the same seed.
+    rng = np.random.default_rng([seed, _STREAM])
     columns = (
         synthetic_customers(rng, rows) if data is None else dataset.read_customers(data, rows, rng)
     )

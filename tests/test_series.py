@@ -1,0 +1,93 @@
+"""Label sets and matrices: identity of a series from query to metric."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import labels, matrix
+
+from detector.series import (
+    SeriesMatrix,
+    empty_matrix,
+    label_set,
+    output_labels,
+    result_labels,
+)
+
+NAMES = st.sampled_from(["job", "instance", "signal", "kind", "channel", "exported_kind", "zone"])
+
+
+def test_result_labels_follow_the_rule() -> None:
+    result = {"__name__": "up", "job": "a", "team": "x", "anomaly_name": "old"}
+    rule = (("anomaly_name", "rps"), ("anomaly_type", "traffic"), ("team", "y"), ("job", ""))
+    assert result_labels(result, rule) == (("team", "y"),)
+
+
+def test_an_empty_label_is_an_absent_one() -> None:
+    assert label_set({"b": "2", "a": "1", "c": ""}) == (("a", "1"), ("b", "2"))
+
+
+def test_reserved_labels_are_kept_under_another_name() -> None:
+    out = output_labels(
+        labels(signal="s", kind="k", channel="c", exported_signal="e", instance="i"),
+        "rps",
+        "traffic",
+    )
+    assert out == {
+        "exported_signal": "e",
+        "exported_exported_signal": "s",
+        "exported_kind": "k",
+        "exported_channel": "c",
+        "instance": "i",
+        "job": "",
+        "signal": "rps",
+        "kind": "traffic",
+    }
+
+
+@given(st.dictionaries(NAMES, st.sampled_from(["x", "y"]), max_size=6))
+def test_no_label_value_is_lost(own: dict[str, str]) -> None:
+    out = output_labels(label_set(own), "rps", "traffic")
+    assert out["signal"] == "rps"
+    assert out["kind"] == "traffic"
+    kept = {k: v for k, v in out.items() if k not in ("signal", "kind") and v}
+    assert sorted(kept.values()) == sorted(own.values())
+    assert {k for k in own if k not in ("signal", "kind", "channel")} <= kept.keys()
+
+
+def grid_of(count: int = 4) -> SeriesMatrix:
+    times = np.arange(600, 600 + count * 60, 60)
+    return matrix(times, {labels(job="a"): np.arange(count, dtype=float)})
+
+
+def test_between_is_half_open_and_a_view() -> None:
+    samples = grid_of()
+    part = samples.between(660, 780)
+    assert part.times.tolist() == [660, 720]
+    assert np.shares_memory(part.values, samples.values)
+    assert samples.between(0, 600).times.size == 0
+
+
+def test_every_takes_multiples_of_the_coarser_step() -> None:
+    samples = matrix(np.arange(660, 1300, 60), {labels(job="a"): np.arange(11.0)})
+    coarse = samples.every(300)
+    assert coarse.times.tolist() == [900, 1200]
+    assert coarse.values.tolist() == [[4.0, 9.0]]
+    assert coarse.step == 300
+
+
+def test_aligned_adds_absent_rows_and_reorders() -> None:
+    samples = grid_of(2)
+    both = samples.aligned((labels(job="b"), labels(job="a")))
+    assert both.absent.tolist() == [[True, True], [False, False]]
+    assert np.isnan(both.values[0]).all()
+    assert both.values[1].tolist() == [0.0, 1.0]
+    assert samples.aligned(()).values.shape == (0, 2)
+
+
+def test_shapes_are_checked() -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        SeriesMatrix((), np.arange(3), np.zeros((1, 3)), np.zeros((1, 3), bool), 60)
+    assert empty_matrix(60).values.shape == (0, 0)
