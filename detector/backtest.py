@@ -98,11 +98,20 @@ def write_scores(path: Path, recording: Recording, parts: Iterator[Scores]) -> t
 
     `state` is `names.State`, `alert` 1 while it is 1 (anomalous). A number that does not exist
     (no data, warming up, no limit) is an empty field.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be written.
     """
     first = int(recording.samples.times[0])
     rows = episodes = 0
     before = 0
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    try:
+        file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115  # closed just below
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+    with file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for part in parts:

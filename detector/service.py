@@ -111,17 +111,12 @@ class SignalRunner:
         known = frozenset(evaluation.labels)
         new = tuple(key for key in window.labels if key not in known)
         room = max(self._max_series - len(known), 0)
-        if len(new) > room:
-            gauge = self._telemetry.dropped.labels(self.signal.name, "limit")
-            gauge.inc(len(new) - room)
-            new = new[:room]
-        if not new:
-            return
         past = None
-        if self.signal.policy.missing == "zero":
+        if new[:room] and self.signal.policy.missing == "zero":
             first, last = self._grid.history_times(evaluation.boundary)
-            past = self._read(first, last, self._grid.profile, new)
-        evaluation.admit(new, past)
+            past = self._read(first, last, self._grid.profile, new[:room])
+        evaluation.admit(new[:room], past)
+        self._telemetry.dropped.labels(self.signal.name, "limit").inc(len(new[room:]))
 
     def _log_changes(self, labels: tuple[Labels, ...], states: np.ndarray) -> None:
         now = {key for key, state in zip(labels, states, strict=True) if state == State.ANOMALOUS}

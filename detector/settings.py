@@ -242,8 +242,9 @@ def load(path: Path | None, environ: dict[str, str] | None = None) -> Settings:
     try:
         return Settings(**data)
     except ValidationError as error:
-        origin = str(path) if path else "environment"
-        raise ConfigError("; ".join(_describe(origin, e) for e in error.errors())) from None
+        raise ConfigError(
+            "; ".join(_describe(_origin(path, e["loc"]), e) for e in error.errors())
+        ) from None
     except ValueError as error:
         # pydantic-settings: a DETECTOR_ variable for a section that is no JSON.
         raise ConfigError(f"environment: {error}") from None
@@ -266,6 +267,14 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise ConfigError(f"{path}: the top level must be keys and values such as 'step: 1m'")
     return data
+
+
+def _origin(path: Path | None, location: tuple[Any, ...]) -> str:
+    """Return where the value at a location came from: the environment wins over the file."""
+    variables = {name.upper() for name in os.environ}
+    parts = [str(part).upper() for part in location]
+    from_variable = any(PREFIX + "__".join(parts[: i + 1]) in variables for i in range(len(parts)))
+    return "environment" if path is None or from_variable else str(path)
 
 
 def _describe(origin: str, error: Any) -> str:

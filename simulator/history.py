@@ -205,6 +205,7 @@ def make_past(
             pools.append(_pool(loaded, customers, _FAULT_POOL_ROWS))
     return Past(
         start=made.start - (made.chunks[0][1] - made.chunks[0][0]),
+        end=made.end,
         reference=loaded.reference,
         version=loaded.version,
         pools=pools,

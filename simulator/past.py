@@ -27,10 +27,11 @@ from simulator.windows import SlidingCounts
 CHURN = {"job": "churn", "instance": "churn-0"}
 TRAFFIC = {"job": "traffic", "instance": "traffic-0"}
 
-# A process is never equally fast for weeks: its cost a request wanders by some per cent over hours
-# (other work on the machine), its memory by less.
-_CPU_SPREAD, _MEMORY_SPREAD = 0.06, 0.01
-_WANDER_SECONDS = 2 * 3600.0
+# A process is never equally fast for weeks: what a request costs wanders by some per cent with
+# other work on the machine, over hours and over a minute (neighbouring twenty-second means of the
+# real service differed by 5 %); its memory wanders by less.
+_CPU_SPREAD, _CPU_MINUTE_SPREAD, _MEMORY_SPREAD = 0.06, 0.05, 0.01
+_HOURS_SECONDS, _MINUTE_SECONDS = 2 * 3600.0, 60.0
 # Resolution of the two figures in Linux: a clock tick and a page.
 _CPU_TICK_SECONDS, _PAGE_BYTES = 0.01, 4096
 
@@ -64,6 +65,8 @@ class Past:
     ----------
     start : float
         Unix second at which counters are zero.
+    end : float
+        Unix second at which cost and memory are those of the measurement, which is of that time.
     reference : Reference
         Of the model; fixes features and bins.
     version : str
@@ -86,6 +89,7 @@ class Past:
         self,
         *,
         start: float,
+        end: float,
         reference: Reference,
         version: str,
         pools: Sequence[Pool],
@@ -105,7 +109,8 @@ class Past:
         self._rng = rng
         self._last = start
         self._totals: dict[tuple[str, ...], float] = {}
-        self._wander = {"cpu": 0.0, "memory": 0.0}
+        self._end = end
+        self._wander = {"cpu": 0.0, "cpu minute": 0.0, "memory": 0.0}
         self._codes = np.concatenate([pool.codes for pool in pools])
         self._scores = np.concatenate([pool.scores for pool in pools])
         self._churns = np.concatenate([pool.churns for pool in pools])
@@ -143,7 +148,7 @@ class Past:
             for part in (
                 self._requests(requests, failed, rate, sizes["latency"]),
                 self._predictions(requests - failed, middle),
-                self._process(requests, seconds),
+                self._process(times, requests, seconds),
                 self._traffic(times, requests, failed),
                 self._truth(times),
             )
@@ -226,15 +231,18 @@ class Past:
         yield {"__name__": "churn_model_info", **CHURN, **info}, full / full
 
     def _process(
-        self, requests: Counts, seconds: Floats
+        self, times: Floats, requests: Counts, seconds: Floats
     ) -> Iterator[tuple[dict[str, str], Floats]]:
         """CPU and memory of the service, from the measurement on this machine."""
         cost = self._measurement
+        away = np.clip((self._end - times) / _HOURS_SECONDS, 0.0, 1.0)
+        pace = _CPU_SPREAD * away * self._wandering("cpu", seconds, _HOURS_SECONDS)
+        pace += _CPU_MINUTE_SPREAD * self._wandering("cpu minute", seconds, _MINUTE_SECONDS)
         work = cost.idle_cpu_ratio * seconds + cost.request_cpu_seconds * requests
-        work = work * np.exp(_CPU_SPREAD * self._wandering("cpu", seconds))
-        labels, total = self._counter("process_cpu_seconds_total", CHURN, work)
+        labels, total = self._counter("process_cpu_seconds_total", CHURN, work * np.exp(pace))
         yield labels, np.floor(total / _CPU_TICK_SECONDS) * _CPU_TICK_SECONDS
-        memory = cost.resident_bytes * np.exp(_MEMORY_SPREAD * self._wandering("memory", seconds))
+        size = _MEMORY_SPREAD * away * self._wandering("memory", seconds, _HOURS_SECONDS)
+        memory = cost.resident_bytes * np.exp(size)
         yield (
             {"__name__": "process_resident_memory_bytes", **CHURN},
             np.rint(memory / _PAGE_BYTES) * float(_PAGE_BYTES),
@@ -291,9 +299,9 @@ class Past:
         total = np.bincount(interval, weights=values, minlength=length)
         yield self._counter(f"{name}_sum", labels, total)
 
-    def _wandering(self, name: str, seconds: Floats) -> Floats:
+    def _wandering(self, name: str, seconds: Floats, memory_seconds: float) -> Floats:
         """Return a first-order autoregression of unit variance at the ends of the intervals."""
-        kept = np.exp(-seconds / _WANDER_SECONDS)
+        kept = np.exp(-seconds / memory_seconds)
         shocks = np.sqrt(1.0 - kept**2) * self._rng.standard_normal(len(seconds))
         level = self._wander[name]
         out = np.empty(len(seconds))

@@ -208,7 +208,7 @@ def test_health_readiness_and_documentation(service: Service, model: Path) -> No
     ready = service.http.get("/readyz")
     assert (ready.status_code, ready.json()["model_version"]) == (
         200,
-        artefact.model_version(model),
+        artefact.load(model).version,
     )
     paths = service.http.get("/openapi.json").json()["paths"]
     schema = paths[PREDICT]["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -264,7 +264,7 @@ def test_requests_are_counted_by_status_and_timed(model: Path, tmp_path: Path) -
 def test_the_model_and_its_reference_are_named(service: Service, model: Path) -> None:
     labels = frozenset(
         {
-            ("version", artefact.model_version(model)),
+            ("version", artefact.load(model).version),
             ("reference", artefact.load_reference(model).id),
         }
     )

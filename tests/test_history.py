@@ -64,6 +64,7 @@ def make(
     episodes = episodes or []
     return Past(
         start=start,
+        end=start + 30 * DAY_SECONDS,
         reference=reference,
         version="abc",
         pools=pools,

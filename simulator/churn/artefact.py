@@ -133,11 +133,6 @@ def load_reference(directory: Path) -> Reference:
     return Reference.from_json(_description(directory)["reference"])
 
 
-def model_version(directory: Path) -> str:
-    """Read the model's version only; nothing is unpickled. ConfigError as in `load`."""
-    return str(_description(directory)["version"])
-
-
 def _description(directory: Path) -> dict[str, Any]:
     path = directory / DESCRIPTION_FILE
     try:

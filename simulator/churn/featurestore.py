@@ -49,13 +49,6 @@ def draw_seconds(
     return rng.lognormal(math.log(MEDIAN_SECONDS), SIGMA, n) + added_seconds
 
 
-def draw_failures(
-    rng: np.random.Generator, n: int, added_probability: float = 0.0
-) -> NDArray[np.bool_]:
-    """Return which of n look-ups fail; the errors fault adds to the probability (at most 1)."""
-    return rng.random(n) < error_probability(added_probability)
-
-
 def error_probability(added_probability: float = 0.0) -> float:
     """Return the probability that a look-up fails, with what the errors fault adds."""
     return min(1.0, ERROR_PROBABILITY + added_probability)
@@ -84,6 +77,6 @@ class FeatureStore:
             self._seconds = draw_seconds(self._rng, _DRAWS).tolist()
             self._chances = self._rng.random(_DRAWS).tolist()
         await asyncio.sleep(self._seconds.pop() + self._fault_size("latency"))
-        # As in `draw_failures`; the fault may have begun while this request waited.
+        # Asked again: the fault may have begun while this request waited.
         if self._chances.pop() < error_probability(self._fault_size("errors")):
             raise LookUpError("the feature store did not answer; try again")

@@ -1,0 +1,181 @@
+"""Configuration: what is understood, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detector.errors import ConfigError
+from detector.series import Policy
+from detector.settings import Settings, load, own_signals, policy_of
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.upper().startswith("DETECTOR_"):
+            monkeypatch.delenv(name)
+
+
+def config(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "detector.yml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(config(tmp_path, text))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert caught.value.exit_code == 2
+    return message
+
+
+def test_defaults_hold_without_a_file() -> None:
+    settings = load(None)
+    assert (settings.step, settings.profile, settings.history) == (60, 300, 28 * 86400)
+    assert settings.prometheus.url == "http://localhost:9090"
+    assert settings.listen == "127.0.0.1:9112"
+    assert own_signals(settings) == []
+
+
+def test_a_full_file(tmp_path: Path) -> None:
+    settings = load(
+        config(
+            tmp_path,
+            """
+            prometheus: {url: "http://prom:9090/", timeout: 5s}
+            rules: {enabled: false}
+            step: 30s
+            profile: 10m
+            history: 2w
+            refit: 12h
+            delay: 15s
+            max_series: 50
+            signals:
+              - {name: rps, kind: requests, query: "sum(rate(x[5m]))", direction: down}
+            policies:
+              traffic: {min_rel: 0.5, limits: [0, null]}
+              rps: {min_abs: 3}
+            """,
+        )
+    )
+    assert settings.prometheus.url == "http://prom:9090"
+    assert (settings.step, settings.profile, settings.history) == (30, 600, 14 * 86400)
+    (signal,) = own_signals(settings)
+    assert signal.kind == "traffic"
+    assert signal.policy == Policy("down", 3.0, 0.5, "nodata", 0.0)
+
+
+def test_policy_layers_from_kind_to_name_to_own() -> None:
+    settings = Settings(
+        policies={
+            "errors": {"min_abs": 0.1, "missing": "nodata"},
+            "x_ratio": {"min_abs": 0.2},
+        }
+    )
+    assert policy_of(settings, "other", "errors").min_abs == 0.1
+    found = policy_of(settings, "x_ratio", "errors")
+    assert (found.min_abs, found.missing) == (0.2, "nodata")
+    assert (found.lower, found.upper) == (0.0, 1.0)
+
+
+def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETECTOR_STEP", "15s")
+    monkeypatch.setenv("DETECTOR_PROMETHEUS__URL", "http://env:1")
+    monkeypatch.setenv("DETECTOR_LISTEN", "0.0.0.0:9112")
+    settings = load(config(tmp_path, "step: 1m\nprometheus: {url: 'http://file:1', timeout: 7s}"))
+    assert (settings.step, settings.prometheus.url) == (15, "http://env:1")
+    assert settings.prometheus.timeout == 7
+    assert settings.listen == "0.0.0.0:9112"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("stepp: 1m", "unknown key 'stepp'; did you mean 'step'?"),
+        ("prometheus: {urll: x}", "unknown key 'prometheus.urll'; did you mean 'url'?"),
+        ("policies: {traffic: {min_rell: 1}}", "did you mean 'min_rel'?"),
+        ("signals: [{name: a, query: up, modle: x}]", "unknown key 'signals.0.modle'"),
+        ("qwertz: 1", "known keys: "),
+        ("step: soon", "step: 'soon' is no duration"),
+        ("step: 1.5s", "must be whole seconds"),
+        ("step: -1m", "is no duration"),
+        ("profile: 7m", "must be a multiple of step (60s) and divide a day"),
+        ("history: 100s", "history (100s) must be a positive multiple"),
+        ("listen: 9112", "listen"),
+        ("max_series: 0", "max_series"),
+        ("prometheus: {url: 'localhost:9090'}", "write http://host:9090"),
+        ("prometheus: {url: 'http://a:b@host:9090'}", "credentials do not belong in a URL"),
+        ("prometheus: {url: 'http://host:99999'}", "write http://host:9090"),
+        ("prometheus: {url: 'http://[::1'}", "prometheus.url"),
+        ("signals: [{name: a, query: up, kind: weather}]", "unknown kind 'weather'; choose from"),
+        ("signals: [{name: a, query: ''}]", "signals.0.query"),
+        ("signals: [{name: a, query: up}, {name: a, query: up}]", "'a' is defined twice"),
+        ("policies: {a: {limits: [1, 0]}}", "must be [lower, upper]"),
+        ("policies: {a: {min_abs: -1}}", "min_abs"),
+        ("policies: {a: {min_abs: .nan}}", "min_abs"),
+        ("log_level: loud", "log_level"),
+        ("- a list", "the top level must be keys and values"),
+        ("a: b: c", "no valid YAML"),
+        ("1: 2", "the top level must be keys and values"),
+        ("step: [1", "no valid YAML"),
+    ],
+)
+def test_one_line_for_one_mistake(tmp_path: Path, text: str, says: str) -> None:
+    message = refused(tmp_path, text)
+    assert says in message
+    assert str(tmp_path / "detector.yml") in message
+
+
+def test_a_secret_in_a_url_is_not_repeated(tmp_path: Path) -> None:
+    assert "hunter2" not in refused(tmp_path, "prometheus: {url: 'http://a:hunter2@host'}")
+
+
+def test_a_missing_file_and_a_file_that_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yml"):
+        load(tmp_path / "absent.yml")
+    (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"binary\.yml"):
+        load(tmp_path / "binary.yml")
+    with pytest.raises(ConfigError):
+        load(tmp_path)
+
+
+def test_an_empty_file_means_defaults(tmp_path: Path) -> None:
+    assert load(config(tmp_path, "# nothing\n")) == load(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("DETECTOR_STPE", "did you mean DETECTOR_STEP?"),
+        ("DETECTOR_PROMETHEUS__ULR", "did you mean DETECTOR_PROMETHEUS__URL?"),
+        ("DETECTOR_PROMETHEUS_URL", "did you mean DETECTOR_PROMETHEUS__URL?"),
+        ("detector_stpe", "did you mean DETECTOR_STEP?"),
+        ("DETECTOR_XXXXXXXXXXXXXXX", "see the README"),
+    ],
+)
+def test_a_misspelt_variable(monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match="unknown variable") as caught:
+        load(None)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DETECTOR_STEP", "soon"), ("DETECTOR_SIGNALS", "no json"), ("DETECTOR_MAX_SERIES", "-1")],
+)
+def test_a_bad_value_in_a_variable_is_blamed_on_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="^environment: ") as caught:
+        load(config(tmp_path, "delay: 20s"))
+    assert "\n" not in str(caught.value)
