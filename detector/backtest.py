@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from detector.durations import format_duration
 from detector.errors import ConfigError
 from detector.names import State
 from detector.pipeline import DAY, Schedule, replay
 from detector.score import GONE
 from detector.series import Float, Int, Scores, SeriesMatrix, Signal, label_set
 
+# About 19 years of minutes; a mistyped timestamp would otherwise take all memory.
+MOST_STEPS = 10_000_000
 COLUMNS = ("timestamp", "observed", "expected", "lower", "upper", "score", "state", "alert")
 
 
@@ -75,6 +78,11 @@ def read_csv(path: Path, step: int) -> Recording:
     order = np.argsort(times, kind="stable")
     times, values = times[order], values[order]
     cell = -(-times // step)
+    if cell[-1] - cell[0] >= MOST_STEPS:
+        raise ConfigError(
+            f"{path}: timestamps span {format_duration(float(times[-1] - times[0]))}, more than "
+            f"{MOST_STEPS} steps; is one of them wrong?"
+        )
     grid = np.arange(cell[0], cell[-1] + 1) * step
     at = cell - cell[0]
     row = np.full((1, len(grid)), np.nan)
@@ -158,17 +166,17 @@ def _text(value: float) -> str:
 
 def _times(path: Path, column: pd.Series[str]) -> Int:
     numbers = pd.to_numeric(column, errors="coerce")
-    if numbers.notna().all():
-        seconds = numbers.to_numpy(float)
+    if numbers.notna().any():
+        wrong, seconds = numbers.isna(), numbers.to_numpy(float)
     else:
         stamps = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
-        if stamps.isna().any():
-            line = int(np.flatnonzero(stamps.isna())[0])
-            raise ConfigError(
-                f"{path}:{line + 2}: {column.iloc[line]!r} is no time; write unix seconds or "
-                "ISO 8601"
-            )
-        seconds = (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(float)
+        since = stamps - pd.Timestamp(0, tz="UTC")
+        wrong, seconds = stamps.isna(), since.dt.total_seconds().to_numpy(float)
+    if wrong.any():
+        line = int(np.flatnonzero(wrong)[0])
+        raise ConfigError(
+            f"{path}:{line + 2}: {column.iloc[line]!r} is no time; write unix seconds or ISO 8601"
+        )
     if not np.isfinite(seconds).all() or np.abs(seconds).max() > 1e11:
         raise ConfigError(f"{path}: timestamps must be unix seconds, not milliseconds")
     whole: Int = np.floor(seconds).astype(np.int64)

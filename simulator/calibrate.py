@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -108,6 +109,8 @@ def _service(model: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         command = [sys.executable, "-m", "simulator", "serve", "--model", str(model)]
         command += ["--port", str(port), "--control-port", str(control_port)]
         command += ["--token-file", str(Path(directory) / "token")]
+        # A terminated seed must not leave the service behind: the exit runs `finally`.
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         with log.open("wb") as file:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
@@ -121,6 +124,7 @@ def _service(model: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            signal.signal(signal.SIGTERM, before)
 
 
 def _wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

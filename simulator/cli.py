@@ -234,9 +234,9 @@ def up(
 
     Example: simulator up --at "Mon 17:00"
     """
-    from simulator import stack
+    from simulator import up as running
 
-    stack.up(at=at, directory=directory, seed=seed, profile=profile)
+    running.up(at=at, directory=directory, seed=seed, profile=profile)
 
 
 @app.command()
@@ -247,9 +247,9 @@ def down(
 
     Example: simulator down --dir .run/up
     """
-    from simulator import stack
+    from simulator import up as running
 
-    stack.down(directory=directory)
+    running.down(directory=directory)
 
 
 @app.command()

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
@@ -27,47 +23,18 @@ from detector.remote_write import RemoteWriter, Written
 from simulator import population
 from simulator.calibrate import Measurement, measure
 from simulator.churn import artefact
-from simulator.churn import model as churn_model
-from simulator.churn.drift import Reference
-from simulator.curve import WEEK_SECONDS
-from simulator.episodes import Episode, spread
+from simulator.episodes import Episode
 from simulator.faults import FaultBoard, faults_of
-from simulator.past import Past, Pool
+from simulator.past import Past
+from simulator.plan import Plan, plan
+from simulator.pools import make_pool
 from simulator.traffic import customer_bodies
 
-MOST_SAMPLES = 10_000_000
 # Customers of everyday life, and of each fault that changes customers.
 _POOL_ROWS, _FAULT_POOL_ROWS = 20_000, 4_000
-# A day of 30-second samples.
-_CHUNK_STEPS = 2_880
 # Chunks made ahead of the writer; more would only take memory.
 _MOST_WAITING = 2
-# Upper estimate, for the limit above.
-SERIES = 120
 _WRITE_TIMEOUT_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be written: the moments in chunks, and the faults among them."""
-
-    chunks: tuple[NDArray[np.float64], ...]
-    episodes: tuple[Episode, ...]
-
-    @property
-    def start(self) -> float:
-        """Unix second of the first sample."""
-        return float(self.chunks[0][0])
-
-    @property
-    def end(self) -> float:
-        """Unix second of the last sample."""
-        return float(self.chunks[-1][-1])
-
-    @property
-    def steps(self) -> int:
-        """Number of moments."""
-        return sum(map(len, self.chunks))
 
 
 def seed(
@@ -134,51 +101,6 @@ def seed(
         write_past(writer, past, made, steps[2] if until is None else None)
 
 
-def plan(
-    until: float,
-    weeks: float,
-    interval: float,
-    recent: float,
-    recent_interval: float,
-    rng: np.random.Generator | None,
-) -> Plan:
-    """Lay out the moments of a past that ends one interval before `until`.
-
-    Parameters
-    ----------
-    until, interval, recent, recent_interval : float
-        Unix second, and seconds.
-    weeks : float
-        Length.
-    rng : numpy.random.Generator or None
-        Places faults, none of them in the recent part; None leaves the past clean.
-
-    Raises
-    ------
-    ConfigError
-        When lengths contradict each other or more than `MOST_SAMPLES` would be written.
-    """
-    length = weeks * WEEK_SECONDS
-    if not (recent + interval <= length and math.isfinite(length)):
-        raise ConfigError(f"--weeks {weeks:g} must be longer than --recent and --interval together")
-    dense = until - recent_interval * np.arange(int(recent // recent_interval), 0, -1)
-    boundary = float(dense[0]) if len(dense) else until
-    coarse = boundary - interval * np.arange(int((length - recent) // interval), 0, -1)
-    steps = len(dense) + len(coarse)
-    if steps * SERIES > MOST_SAMPLES:
-        raise ConfigError(
-            f"this past has about {steps * SERIES / 1e6:.0f} million samples, more than "
-            f"{MOST_SAMPLES / 1e6:.0f} million; lengthen --interval or shorten --weeks or --recent"
-        )
-    chunks: list[NDArray[np.float64]] = [
-        np.asarray(part[start : start + _CHUNK_STEPS], np.float64)
-        for part in (coarse, dense)
-        for start in range(0, len(part), _CHUNK_STEPS)
-    ]
-    episodes = spread(float(coarse[0]), boundary, rng) if rng is not None else []
-    return Plan(tuple(chunks), tuple(episodes))
-
-
 def make_past(
     loaded: artefact.Artefact,
     made: Plan,
@@ -189,7 +111,7 @@ def make_past(
     past_rng: np.random.Generator,
 ) -> Past:
     """Return the simulation of the planned past for a model."""
-    pools = [_pool(loaded, population.customer_stream(pool_rng), _POOL_ROWS)]
+    pools = [make_pool(loaded, population.customer_stream(pool_rng), _POOL_ROWS)]
     episode_pools: dict[Episode, int] = {}
     for episode in made.episodes:
         change = {
@@ -202,7 +124,7 @@ def make_past(
                 for customer in population.customer_stream(pool_rng)
             )
             episode_pools[episode] = len(pools)
-            pools.append(_pool(loaded, customers, _FAULT_POOL_ROWS))
+            pools.append(make_pool(loaded, customers, _FAULT_POOL_ROWS))
     return Past(
         start=made.start - (made.chunks[0][1] - made.chunks[0][0]),
         end=made.end,
@@ -216,19 +138,6 @@ def make_past(
         peak=peak_rps,
         rng=past_rng,
     )
-
-
-def _pool(loaded: artefact.Artefact, stream: Iterator[dict[str, Any]], rows: int) -> Pool:
-    customers = list(itertools.islice(stream, rows))
-    scores = churn_model.scores(loaded.model, customers)
-    return Pool(pool_codes(loaded.reference, customers), scores, scores >= churn_model.THRESHOLD)
-
-
-def pool_codes(reference: Reference, customers: list[dict[str, Any]]) -> NDArray[np.uint8]:
-    """Return bin codes, shape (R, F), in which all features share one code for missing."""
-    codes = reference.encode(customers)
-    bins = np.array([feature.bins for feature in reference.features])
-    return np.where(codes == bins, bins.max(), codes).astype(np.uint8)
 
 
 def write_past(writer: RemoteWriter, past: Past, made: Plan, recent_interval: float | None) -> None:

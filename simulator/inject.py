@@ -63,7 +63,7 @@ def describe_faults() -> str:
 def _call(method: str, url: str, fault: Fault, **request: Any) -> dict[str, Any]:
     try:
         response = httpx.request(method, url, timeout=_TIMEOUT_SECONDS, trust_env=False, **request)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise ConfigError(f"{url} is no URL: {error}") from error
     except httpx.HTTPError as error:
         raise SourceError(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.remote_write import TimeSeries
+from detector.write_request import TimeSeries
 from simulator.calibrate import Measurement
 from simulator.churn import featurestore
 from simulator.churn.drift import (
@@ -21,6 +20,7 @@ from simulator.churn.metrics import DURATION_BUCKETS, PREDICT_PATH, SCORE_BUCKET
 from simulator.curve import requests_per_second
 from simulator.episodes import Episode, sizes_at
 from simulator.faults import FAULTS, traffic_factor
+from simulator.pools import Pool
 from simulator.traffic import OUTCOMES
 from simulator.windows import SlidingCounts
 
@@ -37,25 +37,6 @@ _CPU_TICK_SECONDS, _PAGE_BYTES = 0.01, 4096
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Customers to draw requests from, as the service sees them.
-
-    Parameters
-    ----------
-    codes : ndarray of uint8, shape (R, F)
-        Bin of every feature by the model's reference; `SlidingCounts`' last bin is missing.
-    scores : ndarray of float64, shape (R,)
-        The model's churn probability.
-    churns : ndarray of bool, shape (R,)
-        Whether that is class "churn".
-    """
-
-    codes: NDArray[np.uint8]
-    scores: Floats
-    churns: NDArray[np.bool_]
 
 
 class Past:

@@ -79,12 +79,12 @@ class Supervisor:
     Parameters
     ----------
     logs : Path
-        Directory with one log file for each program.
+        Directory with one log file for each program. `children` are those running.
     """
 
     def __init__(self, logs: Path):
         self._logs = logs
-        self._children: list[Child] = []
+        self.children: list[Child] = []
 
     def __enter__(self) -> Supervisor:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ class Supervisor:
             except OSError as error:
                 raise SourceError(f"cannot start {command[0]}: {error.strerror}") from error
         child = Child(name, process, log)
-        self._children.append(child)
+        self.children.append(child)
         return child
 
     def run(
@@ -141,7 +141,7 @@ class Supervisor:
         while child.process.poll() is None:
             self.check(ignore=name)
             time.sleep(0.05)
-        self._children.remove(child)
+        self.children.remove(child)
         if child.process.returncode:
             raise SourceError(
                 f"{name} failed with exit code {child.process.returncode}; its log is {child.log}\n"
@@ -150,7 +150,7 @@ class Supervisor:
 
     def check(self, ignore: str = "") -> None:
         """Raise SourceError, with the last words of the log, when a program has ended."""
-        for child in self._children:
+        for child in self.children:
             code = child.process.poll()
             if code is not None and child.name != ignore:
                 raise SourceError(
@@ -177,21 +177,21 @@ class Supervisor:
 
     def stop_one(self, name: str) -> None:
         """Stop one program."""
-        for child in [child for child in self._children if child.name == name]:
+        for child in [child for child in self.children if child.name == name]:
             _stop(child)
-            self._children.remove(child)
+            self.children.remove(child)
 
     def stop(self) -> None:
         """Stop all programs, the last started first; a second signal meanwhile kills them."""
         try:
-            while self._children:
-                _stop(self._children[-1])
-                self._children.pop()
+            while self.children:
+                _stop(self.children[-1])
+                self.children.pop()
         finally:
-            for child in reversed(self._children):
+            for child in reversed(self.children):
                 _signal_group(child, signal.SIGKILL)
                 child.process.wait()
-            self._children.clear()
+            self.children.clear()
 
 
 def _stop(child: Child) -> None:

@@ -195,7 +195,7 @@ def mail_text(raw: bytes) -> tuple[str, str]:
     except (KeyError, LookupError, UnicodeError):
         # An unknown type or character set: the raw message is kept all the same.
         text = ""
-    return " ".join(str(message["subject"] or "").split()), text
+    return " ".join(str(message["subject"] or "").split()), text.replace("\r\n", "\n")
 
 
 class _Controller(Controller):

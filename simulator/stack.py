@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,19 +11,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
-import typer
 
 from detector.errors import ConfigError, SourceError
 from simulator.curve import phase_for
-from simulator.layout import SIGNAL_RULES, Layout, claimed, make_layout, owner
-from simulator.processes import Interrupted, PortReservations, Supervisor, interruptible
+from simulator.layout import SIGNAL_RULES, Layout, claimed, make_layout
+from simulator.processes import PortReservations, Supervisor
 from simulator.scaling import PROFILES, Profile
 from simulator.tools import ROOT, program
+from simulator.watch import Watch
 
 _START_SECONDS = 60.0
 # Reading and fitting four weeks of every signal, on a machine that is busy otherwise.
 _FIT_SECONDS = 240.0
-_STOP_SECONDS = 60.0
+_SETTLE_SECONDS = 150.0
 # Spacing of the end of the seeded past: the scrape interval of the profile.
 _RECENT_INTERVAL = {"fast": "5s", "production": "15s"}
 _WATCH_SECONDS = 1.0
@@ -73,6 +72,8 @@ class Stack:
         done("the churn service is under traffic and scraped")
         self._start_detector()
         done("the detector scores every signal")
+        self._settle()
+        done("the start of the service is over")
         self.layout.write_rules()
         self.reload()
         self.supervisor.wait_until("Prometheus to find Alertmanager", self._alerts_have_a_way, 60)
@@ -170,6 +171,18 @@ class Stack:
         self.supervisor.start("detector", command, environment)
         self.supervisor.wait_for("detector", f"{at.url('detector:9112')}/readyz", _FIT_SECONDS)
 
+    def _settle(self) -> None:
+        """Wait until no signal is anomalous, at most as long as a start can be seen.
+
+        A process that starts takes CPU and answers its first requests slowly; a rate window and the
+        mean over five steps remember that.
+        """
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        watch = Watch(self.layout)
+        while watch.look().anomalous() and time.monotonic() < deadline:
+            self.supervisor.check()
+            time.sleep(_WATCH_SECONDS)
+
     def reload(self) -> None:
         """Tell Prometheus to read its files again; SourceError when it refuses them."""
         answer = self._http.post(f"{self.layout.url('prometheus:9090')}/-/reload")
@@ -257,62 +270,10 @@ def running_stack(
             yield stack
 
 
-def up(*, at: str | None, directory: Path | None, seed: int, profile: str = "fast") -> None:
-    """Run a stack until Ctrl-C, SIGTERM or `simulator down`; edited rules are taken over."""
-    with (
-        _until_told(),
-        running_stack(
-            at=at, directory=directory, seed=seed, profile=profile, say=typer.echo
-        ) as stack,
-    ):
-        typer.echo(f"\n{stack.addresses()}\n")
-        typer.echo(
-            f"  a fault:       . {stack.write_environment()} && simulator inject latency --for 2m\n"
-            f"  stop:          Ctrl-C, or: simulator down --dir {stack.layout.directory}\n"
-            "  Edited files in rules/ are taken over.\n"
-        )
-        keep_running(stack)
-    typer.echo("all programs are stopped")
-
-
-def keep_running(stack: Stack) -> None:
-    """Watch programs and rule files until interrupted."""
-    while True:
-        stack.supervisor.check()
-        if stack.layout.write_rules():
-            try:
-                stack.reload()
-                typer.echo("rules changed; Prometheus has read them")
-            except SourceError as error:
-                typer.echo(f"rules changed; {error}")
-        time.sleep(_WATCH_SECONDS)
-
-
-def down(*, directory: Path) -> None:
-    """Stop the stack that runs in a directory and wait until it has."""
-    process = owner(directory)
-    if process is None:
-        typer.echo(f"no stack is running in {directory}")
-        return
-    os.kill(process, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_SECONDS
-    while owner(directory) is not None:
-        if time.monotonic() > deadline:
-            raise SourceError(f"process {process} does not end; look into {directory}/logs")
-        time.sleep(0.1)
-    typer.echo("stopped")
-
-
 def new_directory(name: str) -> Path:
     """Return the path of a directory nobody uses, named after the time."""
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return Path(".run") / f"{name}-{moment}-{os.getpid()}"
-
-
-@contextlib.contextmanager
-def _until_told() -> Iterator[None]:
-    with interruptible(), contextlib.suppress(Interrupted):
-        yield
 
 
 def _profile(name: str) -> Profile:

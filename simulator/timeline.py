@@ -47,11 +47,12 @@ _GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Injection:
-    """A fault to inject (`size` None: full) and the signal that has to notice it."""
+    """A fault to inject (`size` None: full), the signal that has to notice it, and its kind."""
 
     fault: str
     size: float | None
     signal: str
+    kind: str
 
     @property
     def title(self) -> str:

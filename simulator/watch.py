@@ -34,7 +34,8 @@ class Message:
 class View:
     """What was seen at the newest look (unix seconds), and all messages until then.
 
-    `states` and `scores` are the worst of each signal's series. `cycle_seconds` has one entry a
+    By signal: `states` of its series, and their highest score; `firing` are the signals with an
+    anomaly alert. `cycle_seconds` has one entry a
     cycle of the detector, `resident_bytes` is the most memory it ever used.
     """
 
@@ -76,9 +77,9 @@ class Watch:
         view = self.view
         self._look_at_detector(view)
         view.firing = {
-            alert["labels"].get(names.SIGNAL, alert["labels"]["alertname"])
+            alert["labels"].get(names.SIGNAL, "")
             for alert in self._json("prometheus:9090", "/api/v1/alerts")["data"]["alerts"]
-            if alert["state"] == "firing"
+            if alert["state"] == "firing" and alert["labels"].get("category") == "anomaly"
         }
         view.messages += [
             Message(message["received"], message["channel"], message["title"])
@@ -117,9 +118,7 @@ class Watch:
     def _json(self, server: str, path: str, options: dict[str, Any] | None = None) -> Any:
         return self._get(server, path, options).json()
 
-    def _get(
-        self, server: str, path: str, options: dict[str, Any] | None = None
-    ) -> httpx.Response:
+    def _get(self, server: str, path: str, options: dict[str, Any] | None = None) -> httpx.Response:
         url = f"{self._layout.url(server)}{path}"
         try:
             answer = self._http.get(url, params=options)

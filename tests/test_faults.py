@@ -240,6 +240,8 @@ def test_inject_explains_what_is_wrong(
         run_inject(url, token_file, size=31.0)
     with pytest.raises(ConfigError, match="no duration"):
         run_inject(url, token_file, duration="soon")
+    with pytest.raises(ConfigError, match="is no URL"):
+        run_inject("nonsense", token_file)
     with pytest.raises(ConfigError, match="acts in the traffic process"):
         run_inject(url, token_file, fault="traffic_drop")
     assert board.active() == []

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 
-from detector.errors import ConfigError
-from detector.remote_write import RemoteWriter, TimeSeries, encode
-from simulator import history, population
-from simulator.calibrate import Measurement
-from simulator.churn import drift, featurestore
+from detector.errors import ConfigError, SourceError
+from detector.remote_write import RemoteWriter
+from detector.write_request import TimeSeries, encode
+from simulator import cli, history, population
+from simulator.calibrate import Measurement, measure
+from simulator.churn import artefact, drift, featurestore
+from simulator.churn import train as training
 from simulator.curve import DAY_SECONDS, requests_per_second
 from simulator.episodes import Episode, sizes_at, spread
 from simulator.faults import FAULTS
-from simulator.history import plan
-from simulator.past import Past, Pool
+from simulator.past import Past
+from simulator.plan import SERIES, plan
+from simulator.pools import Pool, pool_codes
+from simulator.serving import background_server
 from simulator.windows import SlidingCounts
 
 UNTIL = 1_790_000_000.0
@@ -47,7 +53,7 @@ def pools(reference: drift.Reference) -> list[Pool]:
         customers = list(itertools.islice(population.customer_stream(rng), 3000))
         if size:
             customers = [population.feature_drift(rng, one, size) for one in customers]
-        codes = history.pool_codes(reference, customers)
+        codes = pool_codes(reference, customers)
         scores = rng.beta(1, 4, len(customers))
         out.append(Pool(codes, scores, scores >= 0.5))
     return out
@@ -232,7 +238,7 @@ def test_counters_never_fall_and_buckets_are_cumulative(
     assert (np.diff(np.stack(buckets), axis=0) >= 0).all()
     labels = [tuple(sorted(one.labels.items())) for one in series]
     assert len(set(labels)) == len(labels)
-    assert len(series) <= history.SERIES
+    assert len(series) <= SERIES
 
 
 def test_durations_are_look_up_plus_overhead(day: tuple[np.ndarray, list[TimeSeries]]) -> None:
@@ -353,6 +359,56 @@ def test_same_seed_same_bytes_and_another_seed_others(
 
     assert run(5) == run(5)
     assert run(5) != run(6)
+
+
+def test_the_whole_past_is_a_function_of_its_arguments(tmp_path: Path) -> None:
+    training.train(out=tmp_path, data=None, rows=1500, seed=1, pushgateway=None)
+    loaded = artefact.load(tmp_path)
+
+    def run(seed: int) -> list[bytes]:
+        fault_rng, pool_rng, past_rng = np.random.default_rng(seed).spawn(3)
+        made = plan(UNTIL, 0.5, 300, 3600, 60, fault_rng)
+        past = history.make_past(loaded, made, COST, 3600.0, 24.0, pool_rng, past_rng)
+        return [encode(past.samples(chunk)) for chunk in made.chunks]
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+def test_a_service_that_does_not_start_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="did not start: .*cannot read"):
+        measure(tmp_path / "no-model", 24.0, lambda: b"{}")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--model", "nowhere"], 2, "simulator train"),
+        ([], 2, "--web.enable-remote-write-receiver"),
+        (["--until", "99999999999"], 2, "in the future"),
+        (["--interval", "often"], 2, "no duration"),
+        (["--weeks", "520"], 2, "lengthen --interval"),
+        (["--url", "nonsense"], 2, "no URL"),
+    ],
+)
+def test_seed_refuses_what_cannot_work(
+    options: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    training.train(out=tmp_path, data=None, rows=500, seed=1, pushgateway=None)
+    with background_server(Starlette(), "127.0.0.1", 0) as port:
+        arguments = ["--url", f"http://127.0.0.1:{port}", "--model", str(tmp_path), *options]
+        monkeypatch.setattr("sys.argv", ["simulator", "seed", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+    assert caught.value.code == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
 
 
 def test_chunks_join_without_a_step(reference: drift.Reference, pools: list[Pool]) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from detector.errors import ConfigError, SourceError
-from detector.remote_write import STALE_MARKER, RemoteWriter, TimeSeries, encode
+from detector.remote_write import RemoteWriter
+from detector.write_request import STALE_MARKER, TimeSeries, encode
 
 NOW = 1_800_000_000.0
 NOW_MS = int(NOW * 1000)

@@ -1,4 +1,4 @@
-"""Where the seeded past and the live service meet there is no step: real Prometheus, real traffic."""
+"""Where the seeded past and the live service meet there is no step, in the real Prometheus."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from tools import free_port, serving
 
-PEAK_RPS = 24.0
+PEAK_RPS = 40.0
 LIVE_SECONDS = 60
-# A minute of traffic that fills the drift window of 1000 customers.
-FILL_SECONDS = 50
+# Traffic that fills the drift window of 1000 customers.
+FILL_SECONDS = 30
 
 _CONFIG = """
 global: {{scrape_interval: 5s}}
@@ -179,10 +179,8 @@ def test_a_live_minute_is_like_the_seeded_hour(
 ) -> None:
     past, now = live.past(expression), live.live(expression)
     assert len(past) == 60
-    print(
-        f"{expression}\n  live {now:.4g}, past median {np.median(past):.4g} "  # noqa: T201
-        f"({past.min():.4g} to {past.max():.4g})"
-    )
+    span = f"{np.median(past):.4g} ({past.min():.4g} to {past.max():.4g})"
+    print(f"{expression}\n  live {now:.4g}, past {span}")  # noqa: T201
     assert now == pytest.approx(np.median(past), rel=relative, abs=absolute)
 
 

@@ -68,15 +68,17 @@ class FeatureStore:
     def __init__(self, rng: np.random.Generator, fault_size: Callable[[str], float]):
         self._rng = rng
         self._fault_size = fault_size
-        self._seconds: list[float] = []
-        self._chances: list[float] = []
+        self._draws: list[tuple[float, float]] = []
 
     async def look_up(self) -> None:
         """Wait for the answer; LookUpError when there is none, after the same time."""
-        if not self._seconds:
-            self._seconds = draw_seconds(self._rng, _DRAWS).tolist()
-            self._chances = self._rng.random(_DRAWS).tolist()
-        await asyncio.sleep(self._seconds.pop() + self._fault_size("latency"))
-        # Asked again: the fault may have begun while this request waited.
-        if self._chances.pop() < error_probability(self._fault_size("errors")):
+        if not self._draws:
+            seconds = draw_seconds(self._rng, _DRAWS).tolist()
+            chances = self._rng.random(_DRAWS).tolist()
+            self._draws = list(zip(seconds, chances, strict=True))
+        # Both at once: others take their turn while this one waits.
+        seconds_needed, chance = self._draws.pop()
+        await asyncio.sleep(seconds_needed + self._fault_size("latency"))
+        # The fault may have begun while this request waited.
+        if chance < error_probability(self._fault_size("errors")):
             raise LookUpError("the feature store did not answer; try again")

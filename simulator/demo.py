@@ -1,0 +1,205 @@
+"""Shows the whole way from a fault to a message on real programs: `make demo`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from detector.durations import format_duration, parse_duration
+from simulator import outcome
+from simulator.inject import inject
+from simulator.layout import Layout
+from simulator.processes import Interrupted, interruptible
+from simulator.stack import Stack, new_directory, running_stack
+from simulator.timeline import STAGES, Injection, Timeline, allowance
+from simulator.up import keep_running_until_told
+from simulator.watch import Watch
+
+# The slowest to be over come first, and no traffic, which disturbs all the others, last.
+PROGRAMME = (
+    Injection("latency", None, "churn_latency_p99", "latency"),
+    Injection("feature_drift", None, "churn_feature_drift", "drift"),
+    Injection("errors", None, "churn_error_ratio", "errors"),
+    Injection("latency", 0.1, "churn_latency_p50", "latency"),
+    Injection("traffic_zero", None, "churn_traffic", "traffic"),
+)
+# A fault that nobody noticed is stopped after this time.
+_NOTICE_SECONDS = 180.0
+# At night the drift window takes two minutes to fill with new customers, then the rate window, the
+# alert and Alertmanager have to let go.
+_RECOVERY_SECONDS = 360.0
+_LOOK_SECONDS = 0.5
+_QUIET_REPORT_SECONDS = 300.0
+
+
+def demo(
+    *,
+    at: str | None,
+    directory: Path | None,
+    seed: int,
+    quiet: str | None = None,
+    keep_running: bool = False,
+) -> int:
+    """Run a stack, break it on purpose, and check that each fault becomes a message and is over.
+
+    Parameters
+    ----------
+    at : str or None
+        Weekday and UTC hour that now counts as.
+    directory : Path or None
+        For data and logs; None takes a new one below ``.run``.
+    seed : int
+    quiet : str or None
+        A duration in which nothing is injected and no alert may fire, instead of the faults.
+    keep_running : bool
+        Leave the stack running afterwards, until interrupted.
+
+    Returns
+    -------
+    int
+        0 when every fault was told and its end too (quiet: when there was no alert), else 1; 130
+        after an interruption.
+    """
+    seconds = parse_duration(quiet) if quiet is not None else None
+    console = _console()
+    place = directory or new_directory("demo")
+    try:
+        with (
+            interruptible(),
+            running_stack(
+                at=at, directory=place, seed=seed, profile="fast", say=lambda x: _say(console, x)
+            ) as stack,
+        ):
+            _say(console, f"\n{stack.addresses()}\n")
+            code = (
+                _run_programme(console, stack)
+                if seconds is None
+                else _stay_quiet(console, stack, seconds)
+            )
+            if keep_running:
+                _say(console, "\neverything is left running; Ctrl-C stops it")
+                keep_running_until_told(stack)
+    except Interrupted as signal:
+        _say(console, f"stopped by {signal}; all programs are stopped")
+        return 130
+    if code == 0:
+        stack.layout.remove_data()
+    return code
+
+
+def _run_programme(console: Console, stack: Stack) -> int:
+    """Inject fault after fault, follow each to its end, and report."""
+    watch = Watch(stack.layout)
+    began = time.time()
+    timelines: list[Timeline] = []
+    for injection in PROGRAMME:
+        _wait_until_calm(watch, stack, injection.signal, timelines, console)
+        timelines.append(_injected(stack.layout, injection, console))
+        deadline = time.time() + _NOTICE_SECONDS
+        while not timelines[-1].told and time.time() < deadline:
+            _look(watch, stack, timelines, console)
+        _stop(stack.layout, timelines[-1], console)
+    deadline = time.time() + _RECOVERY_SECONDS
+    while not all(t.complete or not t.told for t in timelines) and time.time() < deadline:
+        _look(watch, stack, timelines, console)
+    ended = time.time()
+    allowances = {t.injection.kind: allowance(stack.layout, t.injection.kind) for t in timelines}
+    console.print()
+    console.print(outcome.table(timelines, allowances))
+    scores = outcome.highest_scores(watch, began, ended, timelines)
+    alerts = outcome.alerts(watch, began, ended)
+    unexplained = outcome.unexplained(alerts, timelines)
+    outcome.report(console, watch.view, scores, unexplained)
+    _say(console, f"messages, logs and configuration: {stack.layout.directory}")
+    failures = [f"{t.injection.title}: {', '.join(t.missing())}" for t in timelines if t.missing()]
+    for failure in failures:
+        _say(console, f"DID NOT ARRIVE  {failure}")
+    told = len(timelines) - len(failures)
+    _say(console, f"{told} of {len(timelines)} faults were told and their end too")
+    return 1 if failures else 0
+
+
+def _stay_quiet(console: Console, stack: Stack, seconds: float) -> int:
+    """Watch the stack without faults for some time, and report."""
+    watch = Watch(stack.layout)
+    began = time.time()
+    _say(console, f"watching for {format_duration(seconds)} without a fault")
+    next_report = began + _QUIET_REPORT_SECONDS
+    while time.time() < began + seconds:
+        _look(watch, stack, [], console)
+        if time.time() >= next_report:
+            next_report += _QUIET_REPORT_SECONDS
+            passed = format_duration(round(time.time() - began))
+            _say(console, f"{passed} passed, {len(watch.view.messages)} messages")
+    ended = time.time()
+    alerts = outcome.alerts(watch, began, ended)
+    outcome.report(console, watch.view, outcome.highest_scores(watch, began, ended, []), alerts)
+    messages = len(watch.view.messages)
+    _say(console, f"alerts: {len(alerts)}, messages: {messages}, in {format_duration(seconds)}")
+    return 1 if alerts or messages else 0
+
+
+def _wait_until_calm(
+    watch: Watch, stack: Stack, signal: str, timelines: list[Timeline], console: Console
+) -> None:
+    """Wait until a signal is scored, normal, and nothing fires for it any more."""
+    deadline = time.time() + _RECOVERY_SECONDS
+    while time.time() < deadline:
+        _look(watch, stack, timelines, console)
+        view = watch.view
+        if view.states.get(signal) == {0} and signal not in view.firing:
+            return
+    _say(console, f"{signal} is not normal yet; the next fault is injected all the same")
+
+
+def _look(watch: Watch, stack: Stack, timelines: list[Timeline], console: Console) -> None:
+    """Refresh the view, tell what is new, and wait a moment."""
+    stack.supervisor.check()
+    view = watch.look()
+    for timeline in timelines:
+        for stage in timeline.update(view):
+            score = view.scores.get(timeline.injection.signal)
+            detail = f"  ({score:.2f})" if stage == "scored" and score is not None else ""
+            _tell(console, timeline, STAGES[stage] + detail, timeline.times[stage])
+    time.sleep(_LOOK_SECONDS)
+
+
+def _injected(layout: Layout, injection: Injection, console: Console) -> Timeline:
+    _inject(layout, injection, stop=False)
+    timeline = Timeline(injection, time.time())
+    _tell(console, timeline, f"injected, watched by {injection.signal}", timeline.injected)
+    return timeline
+
+
+def _stop(layout: Layout, timeline: Timeline, console: Console) -> None:
+    _inject(layout, timeline.injection, stop=True)
+    timeline.times["stopped"] = time.time()
+    _tell(console, timeline, STAGES["stopped"], timeline.times["stopped"])
+
+
+def _inject(layout: Layout, injection: Injection, stop: bool) -> None:
+    inject(
+        fault=injection.fault,
+        duration="10m",
+        size=injection.size,
+        churn_control=layout.url("churn:8001"),
+        traffic_control=layout.url("traffic:8011"),
+        token_file=layout.token_file,
+        stop=stop,
+    )
+
+
+def _tell(console: Console, timeline: Timeline, what: str, moment: float) -> None:
+    _say(console, f"{timeline.injection.title:<14}{moment - timeline.injected:+7.1f} s  {what}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    """Return a console that keeps the table in one piece where there is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)

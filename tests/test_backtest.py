@@ -1,0 +1,171 @@
+"""A CSV file through the live path: what is read, what is written, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import DAY, MONDAY, grid, labels, matrix, traffic
+
+from detector.backtest import backtest, profile_for, read_csv, write_scores
+from detector.errors import ConfigError
+from detector.pipeline import Schedule, replay
+from detector.series import Signal
+from detector.settings import KIND_POLICIES
+
+COLUMNS = ["timestamp", "observed", "expected", "lower", "upper", "score", "state", "alert"]
+SIGNAL = Signal("series", "traffic", (), KIND_POLICIES["traffic"])
+SCHEDULE = Schedule(300, 300, 28 * DAY, DAY)
+
+
+def store(path: Path, times: np.ndarray, values: np.ndarray) -> Path:
+    lines = [f"{t},{v!r}" for t, v in zip(times.tolist(), values.tolist(), strict=True)]
+    path.write_text("timestamp,value\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def test_the_file_holds_the_rows_of_the_pipeline(tmp_path: Path) -> None:
+    times = grid(16, 300)
+    values = traffic(times, 1)
+    values[-288:-276] = 0
+    values[3000:3100] = np.nan
+    present = ~np.isnan(values)
+    path = store(tmp_path / "series.csv", times[present], values[present])
+    recording = read_csv(path, 300)
+    out = tmp_path / "out.csv"
+    count, episodes = write_scores(out, recording, backtest(recording, SIGNAL, SCHEDULE))
+    rows = rows_of(out)
+    assert list(rows[0]) == COLUMNS
+    assert count == len(rows) == len(times)
+    assert episodes == 1
+    samples = matrix(times, {labels(): values})
+    parts = list(replay(SIGNAL, SCHEDULE, samples, int(times[0]), int(times[-1]) + 300))
+    for name in ("observed", "expected", "lower", "upper", "score"):
+        mine = np.array([number(row[name]) for row in rows])
+        pipeline = np.concatenate([getattr(part, name)[0] for part in parts])
+        np.testing.assert_array_equal(mine, pipeline)
+    assert [int(row["timestamp"]) for row in rows] == times.tolist()
+    assert all(row["alert"] == str(int(row["state"] == "1")) for row in rows)
+    assert {row["state"] for row in rows} == {"0", "1", "2", "3"}
+    assert {row["state"] for row in rows[3000:3100]} == {"3"}
+    assert rows[0]["score"] == ""
+
+
+def read(tmp_path: Path, text: str | bytes, step: int = 60) -> list[tuple[int, int, float]]:
+    """Return (grid time, own time, value) of the samples of a file."""
+    path = tmp_path / "in.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    recording = read_csv(path, step)
+    there = ~recording.samples.absent[0]
+    return list(
+        zip(
+            recording.samples.times[there].tolist(),
+            recording.stamps[there].tolist(),
+            recording.samples.values[0][there].tolist(),
+            strict=True,
+        )
+    )
+
+
+def test_rows_in_any_order_with_other_columns(tmp_path: Path) -> None:
+    text = "host,value,timestamp\na,3,180\nb,1,60\nc,2,120\n"
+    assert read(tmp_path, text) == [(60, 60, 1.0), (120, 120, 2.0), (180, 180, 3.0)]
+
+
+def test_a_sample_counts_at_the_next_step_and_keeps_its_stamp(tmp_path: Path) -> None:
+    found = read(tmp_path, "timestamp,value\n61,1\n119.9,2\n120,3\n121,4\n")
+    assert found == [(120, 120, 3.0), (180, 121, 4.0)]
+    assert read_csv(tmp_path / "in.csv", 60).replaced == 2
+
+
+def test_times_in_iso_8601(tmp_path: Path) -> None:
+    text = (
+        "timestamp,value\n2025-10-06T00:00:00Z,1\n2025-10-06 02:01:00+02:00,2\n2025-10-06 00:02,3\n"
+    )
+    assert [t - MONDAY for t, _, _ in read(tmp_path, text)] == [0, 60, 120]
+
+
+def test_empty_nan_and_infinite_values_are_no_information(tmp_path: Path) -> None:
+    text = "timestamp,value\n60,\n120,NaN\n180,inf\n240,-Inf\n300,null\n360, 1e300\n"
+    found = read(tmp_path, text)
+    assert len(found) == 6
+    assert all(math.isnan(value) for _, _, value in found[:5])
+    assert found[5][2] == 1e300
+
+
+def test_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    text = "\ufefftimestamp,value\r\n60,1\r\n120,2\r\n".encode()
+    assert len(read(tmp_path, text)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no CSV file"),
+        ("timestamp,value\n", "no samples"),
+        ("time,val\n1,2\n", "no column timestamp, value"),
+        ("timestamp,reading\n1,2\n", "no column value"),
+        ("timestamp,value\n60,1\n120,lots\n", "in.csv:3: 'lots' is no number"),
+        ("timestamp,value\n60,1\nlater,2\n", "in.csv:3: 'later' is no time"),
+        ("timestamp,value\n60,1\n,2\n", "in.csv:3: '' is no time"),
+        ("timestamp,value\n1700000000000,1\n", "not milliseconds"),
+        ("timestamp,value\ninf,1\n", "unix seconds"),
+        ("timestamp,value\n60,1,9,9\n70,1\n", "in.csv"),
+        (b"\xff\xfe\x00\x01", "no CSV file"),
+        ("timestamp,value\n0,1\n17000000000,1\n", "span"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str | bytes, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert says in str(caught.value)
+    assert "in.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        read_csv(tmp_path / "absent.csv", 60)
+    with pytest.raises(ConfigError, match="no CSV file"):
+        read_csv(tmp_path, 60)
+
+
+@pytest.mark.parametrize(
+    ("step", "profile"), [(60, 300), (300, 300), (240, 480), (1, 300), (3600, 3600), (DAY, DAY)]
+)
+def test_profile_for(step: int, profile: int) -> None:
+    assert profile_for(step, 300) == profile
+
+
+@pytest.mark.parametrize("step", [7, 1000, 2 * DAY])
+def test_a_step_that_divides_no_day(step: int) -> None:
+    with pytest.raises(ConfigError, match="divides a day"):
+        profile_for(step, 300)
+
+
+def test_a_file_of_one_sample(tmp_path: Path) -> None:
+    recording = read_csv(store(tmp_path / "s.csv", np.array([MONDAY]), np.array([1.0])), 300)
+    out = tmp_path / "out.csv"
+    assert write_scores(out, recording, backtest(recording, SIGNAL, SCHEDULE)) == (1, 0)
+    assert rows_of(out) == [
+        dict(zip(COLUMNS, [str(MONDAY), "1.0", "", "", "", "", "2", "0"], strict=True))
+    ]
+
+
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    recording = read_csv(store(tmp_path / "s.csv", np.array([MONDAY]), np.array([1.0])), 300)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_scores(tmp_path, recording, backtest(recording, SIGNAL, SCHEDULE))

@@ -1,0 +1,175 @@
+"""Timelines and outcome of a demonstration, from views made by hand."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from simulator import outcome
+from simulator.demo import PROGRAMME
+from simulator.faults import FAULTS, checked_size, fault_named
+from simulator.layout import claimed, make_layout
+from simulator.outcome import RECOVERY_SECONDS, Alert
+from simulator.processes import PortReservations
+from simulator.scaling import PROFILES
+from simulator.timeline import SIDE_EFFECTS, STAGES, Injection, Timeline, allowance
+from simulator.watch import Message, View
+
+LATENCY = Injection("latency", 0.1, "churn_latency_p50", "latency")
+SUBJECT = "AnomalyLatency churn churn_latency_p50"
+
+
+def _view(time: float, state: int = 0, firing: bool = False, *messages: Message) -> View:
+    return View(
+        time=time,
+        states={LATENCY.signal: {state}},
+        firing={LATENCY.signal} if firing else set(),
+        messages=list(messages),
+    )
+
+
+def _complete() -> Timeline:
+    """An injection at 100 of which everything was heard until 180."""
+    timeline = Timeline(LATENCY, 100.0)
+    fired = [Message(130.0, "slack", f"[FIRING:1] {SUBJECT}")]
+    told = [*fired, Message(131.0, "email", f"[FIRING:1] {SUBJECT}")]
+    over = [Message(180.0, c, f"[RESOLVED] {SUBJECT}") for c in ("slack", "email")]
+    for view in (
+        _view(105),
+        _view(112, 1),
+        _view(125, 1, True),
+        _view(130.5, 1, True, *fired),
+        _view(131.5, 1, True, *told),
+    ):
+        timeline.update(view)
+    timeline.times["stopped"] = 132.0
+    timeline.update(_view(181, 0, False, *told, *over))
+    return timeline
+
+
+def test_the_programme_injects_four_faults_at_full_size_and_one_at_half() -> None:
+    full = {i.fault for i in PROGRAMME if i.size is None}
+    assert full == {"traffic_zero", "latency", "errors", "feature_drift"}
+    (half,) = [i for i in PROGRAMME if i.size is not None]
+    assert half.fault in full | {"traffic_drop"}
+    assert checked_size(FAULTS[half.fault], half.size) == FAULTS[half.fault].default_size / 2
+    for first, second in zip(PROGRAMME, PROGRAMME[1:], strict=False):
+        assert first.signal != second.signal
+    for injection in PROGRAMME:
+        assert injection.signal in SIDE_EFFECTS[fault_named(injection.fault).name]
+    assert set(SIDE_EFFECTS) == set(FAULTS)
+
+
+def test_a_timeline_takes_the_first_moment_of_each_stage() -> None:
+    timeline = _complete()
+    seconds = {stage: timeline.since_injection(stage) for stage in STAGES}
+    assert seconds == {
+        "scored": 12.0,
+        "firing": 25.0,
+        "slack": 30.0,
+        "email": 31.0,
+        "stopped": 32.0,
+        "slack_resolved": 80.0,
+        "email_resolved": 80.0,
+    }
+    assert timeline.complete
+    assert timeline.missing() == []
+    assert timeline.notification_seconds == 19.0
+
+
+def test_messages_of_before_and_of_others_do_not_count() -> None:
+    timeline = Timeline(LATENCY, 100.0)
+    others = (
+        Message(99.0, "slack", f"[FIRING:1] {SUBJECT}"),
+        Message(101.0, "slack", "[FIRING:1] AnomalyLatency churn churn_latency_p50_other"),
+        Message(102.0, "slack", "[FIRING:1] AnomalyLatency churn churn_latency_p99"),
+        # The end of an earlier incident of the same signal, and one without its beginning.
+        Message(103.0, "slack", f"[RESOLVED] {SUBJECT}"),
+        Message(104.0, "email", f"[RESOLVED] {SUBJECT}"),
+    )
+    assert timeline.update(_view(110.0, 0, False, *others)) == []
+    assert not timeline.told
+    assert timeline.missing() == list(STAGES.values())
+    assert timeline.notification_seconds is None
+
+
+def test_a_new_stage_is_reported_once() -> None:
+    timeline = Timeline(LATENCY, 100.0)
+    assert timeline.update(_view(112.0, 1)) == ["scored"]
+    assert timeline.update(_view(113.0, 1)) == []
+
+
+def test_an_alert_is_explained_by_its_fault_only_while_that_lasts() -> None:
+    timeline = _complete()
+
+    def explained(signal: str, moment: float) -> bool:
+        return not outcome.unexplained([Alert("A", signal, "", moment)], [timeline])
+
+    assert explained("churn_latency_p99", 120.0)
+    assert explained("churn_concurrency", 180.0 + RECOVERY_SECONDS)
+    assert not explained("churn_concurrency", 181.0 + RECOVERY_SECONDS)
+    assert not explained("churn_latency_p99", 99.0)
+    assert not explained("churn_memory", 120.0)
+    # A fault that never ends explains what it touches for ever.
+    assert Timeline(LATENCY, 100.0).covers("churn_latency_p99", 1e9, 0.0)
+
+
+class _Recorded:
+    """Answers range queries from a list, as `Watch` does."""
+
+    def __init__(self, series: list[dict[str, Any]]):
+        self._series = series
+
+    def range(self, query: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        return self._series
+
+
+def test_highest_scores_leave_faults_out() -> None:
+    values = [[moment, "0.5"] for moment in range(50, 100, 5)]
+    during = [[moment, "9"] for moment in range(100, 300, 5)]
+    recorded = _Recorded(
+        [
+            {"metric": {"signal": "churn_memory"}, "values": values + during},
+            {"metric": {"signal": "churn_latency_p50"}, "values": values + during},
+            {"metric": {"signal": "churn_latency_p99"}, "values": during[:5]},
+        ]
+    )
+    p50, p99, memory = outcome.highest_scores(recorded, 50, 300, [_complete()])  # type: ignore[arg-type]
+    assert (memory.signal, memory.score) == ("churn_memory", 9.0)
+    assert (p50.score, round(p50.minutes, 2)) == (0.5, round(50 / 60, 2))
+    assert p99.minutes == 0.0
+
+
+def test_the_allowance_follows_the_files_of_the_stack(tmp_path: Path) -> None:
+    ports = PortReservations()
+    for profile, latency in (
+        ("fast", 5 + 5 + 10 + 2.5 + 5),
+        ("production", 15 + 60 + 120 + 30 + 5),
+    ):
+        with claimed(tmp_path / profile) as directory:
+            layout = make_layout(directory, PROFILES[profile], ports)
+            layout.write_rules()
+            assert allowance(layout, "latency") == pytest.approx(latency)
+            assert allowance(layout, "drift") > allowance(layout, "latency")
+    ports.close()
+
+
+def test_the_report_says_what_did_not_arrive_and_what_was_late() -> None:
+    late = _complete()
+    late.times["email"] = 170.0
+    lost = Timeline(Injection("errors", None, "churn_error_ratio", "errors"), 200.0)
+    output = io.StringIO()
+    console = Console(file=output, width=160)
+    console.print(outcome.table([late, lost], {"latency": 27.5, "errors": 27.5}))
+    unexpected = [Alert("AnomalySaturation", "churn_cpu", "instance=churn-0", 1.0)]
+    outcome.report(console, View(cycle_seconds=[0.2, 0.4, 0.3]), [], unexpected)
+    text = output.getvalue()
+    assert "58.0 (27.5) LATE" in text
+    row = next(line for line in text.splitlines() if "churn_error_ratio" in line)
+    assert row.split() == ["errors", "churn_error_ratio", *["-"] * 8]
+    assert "UNEXPECTED ALERT  AnomalySaturation churn_cpu instance=churn-0" in text
+    assert "0.30 s (median), 0.40 s at most" in text

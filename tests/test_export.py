@@ -1,0 +1,104 @@
+"""The exposition: golden text, and nothing that is no longer true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import goldens
+import numpy as np
+from prometheus_client import CollectorRegistry, generate_latest
+
+from detector.export import Published, ScoreCollector
+from detector.names import State
+from detector.score import GONE
+from detector.series import Scores, Signal
+
+NOW = 1_760_000_000
+NAN = np.nan
+
+
+def scores(*rows: tuple[dict[str, str], float, float, float, float, float, int]) -> Scores:
+    """Return one step of (labels, observed, expected, lower, upper, score, state) rows."""
+    table = np.array([row[1:6] for row in rows], float).reshape(len(rows), 5)
+    state = np.array([[row[6]] for row in rows], np.int8).reshape(len(rows), 1)
+    evidence = np.full((len(rows), 1, 2), NAN)
+    evidence[state == State.ANOMALOUS] = (0.25, 0.75)
+    columns = (table[:, [i]] for i in range(5))
+    labels = tuple(tuple(sorted(row[0].items())) for row in rows)
+    return Scores(labels, np.array([NOW]), *columns, evidence, state)
+
+
+SIGNAL = Signal("rps", "traffic", ())
+ROWS = scores(
+    ({"job": "a", "instance": "i:1"}, 10.0, 20.0, 15.0, 25.0, 1.75, State.ANOMALOUS),
+    ({"job": "b"}, 20.5, 20.0, 15.0, NAN, 0.125, State.OK),
+    ({"zone": 'q"\\\nü', "kind": "own"}, 1e-9, NAN, NAN, NAN, NAN, State.WARMING_UP),
+    ({"job": "c"}, NAN, 3.0, 2.0, 4.0, NAN, State.NO_DATA),
+    ({"job": "d"}, NAN, NAN, NAN, NAN, NAN, GONE),
+)
+
+
+class Exposed:
+    def __init__(self) -> None:
+        self.now = NOW + 30.0
+        self.collector = ScoreCollector(270, lambda: self.now)
+        self.registry = CollectorRegistry()
+        self.registry.register(self.collector)
+
+    @property
+    def text(self) -> str:
+        return generate_latest(self.registry).decode()
+
+
+def test_golden_text() -> None:
+    exposed = Exposed()
+    other = Signal("errors", "errors", ())
+    quiet = scores(({"job": "a"}, 0.0, 0.0, 0.0, 0.02, 0.0, State.OK))
+    exposed.collector.publish(
+        {"rps": Published(SIGNAL, ROWS, NOW), "errors": Published(other, quiet, NOW)}
+    )
+    goldens.check("metrics.txt", exposed.text)
+    assert exposed.collector.states() == {0: 2, 1: 1, 2: 1, 3: 1}
+
+
+def test_there_are_no_timestamps_and_no_nan() -> None:
+    exposed = Exposed()
+    exposed.collector.publish({"rps": Published(SIGNAL, ROWS, NOW)})
+    samples = [line for line in exposed.text.splitlines() if not line.startswith("#")]
+    assert samples
+    assert str(NOW) not in exposed.text
+    assert not any("NaN" in line or "Inf" in line for line in samples)
+
+
+def test_only_the_newest_step_counts() -> None:
+    exposed = Exposed()
+    older = scores(({"job": "a"}, 1.0, 1.0, 1.0, 1.0, 0.5, State.ANOMALOUS))
+    newer = scores(({"job": "a"}, 2.0, 1.0, 1.0, 3.0, 0.25, State.OK))
+    both = replace(
+        newer,
+        times=np.array([NOW - 60, NOW]),
+        **{
+            name: np.concatenate([getattr(older, name), getattr(newer, name)], axis=1)
+            for name in ("observed", "expected", "lower", "upper", "score", "evidence", "state")
+        },
+    )
+    exposed.collector.publish({"rps": Published(SIGNAL, both, NOW)})
+    assert 'anomaly_observed{instance="",job="a",kind="traffic",signal="rps"} 2.0' in exposed.text
+    assert 'channel="' not in exposed.text
+
+
+def test_scores_too_old_or_of_the_future_are_withdrawn() -> None:
+    exposed = Exposed()
+    exposed.collector.publish({"rps": Published(SIGNAL, ROWS, NOW)})
+    for age, shown in ((30, True), (270, True), (271, False), (-270, True), (-271, False)):
+        exposed.now = NOW + age
+        assert ("anomaly_score{" in exposed.text) == shown, age
+        assert (exposed.collector.states() != {}) == shown
+
+
+def test_what_is_published_replaces_everything() -> None:
+    exposed = Exposed()
+    exposed.collector.publish({"rps": Published(SIGNAL, ROWS, NOW)})
+    exposed.collector.publish({})
+    assert "anomaly_score{" not in exposed.text
+    assert "# TYPE anomaly_score gauge" in exposed.text

@@ -1,0 +1,289 @@
+"""The client against a real server, and against servers that misbehave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+from server import Server
+from synthetic import MONDAY, labels
+
+from detector import prometheus
+from detector.errors import ConfigError, SourceError
+from detector.prometheus import Prometheus, Reading
+from detector.settings import PrometheusSettings
+
+T = MONDAY
+GRID = np.arange(T, T + 600, 60)
+
+
+def client(server: Server, **settings: Any) -> Prometheus:
+    return Prometheus(PrometheusSettings(url=server.url, **settings))
+
+
+def read(
+    source: Prometheus, *queries: str, limit: int = 100, end: int = T + 540, step: int = 60
+) -> Reading:
+    return source.read(tuple((query, ()) for query in queries), T, end, step, limit)
+
+
+def test_samples_stand_on_the_grid_and_holes_are_absent(server: Server) -> None:
+    values = np.arange(10.0)
+    server.write("m", GRID[[0, 1, 5]], values[[0, 1, 5]], job="a")
+    server.write("m", GRID, values, job="b", zone='ü "quoted" \\ \n line')
+    reading = read(client(server), "m")
+    assert reading.matrix.labels == (
+        labels(job="a"),
+        labels(job="b", zone='ü "quoted" \\ \n line'),
+    )
+    assert reading.matrix.times.tolist() == GRID.tolist()
+    np.testing.assert_array_equal(reading.matrix.values[1], values)
+    assert np.flatnonzero(~reading.matrix.absent[0]).tolist() == [0, 1, 5]
+    assert reading.samples == 13
+
+
+def test_nan_and_inf_are_present_but_no_information(server: Server) -> None:
+    server.write("m", GRID[:5], np.array([1.0, math.nan, math.inf, -math.inf, 1e300]))
+    reading = read(client(server), "m")
+    np.testing.assert_array_equal(reading.matrix.values[0, :5], [1.0, *[math.nan] * 3, 1e300])
+    assert reading.matrix.absent[0].tolist() == [False] * 5 + [True] * 5
+
+
+def test_spans_below_the_limit_of_points_are_joined(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.arange(10.0)
+    server.write("m", GRID, values)
+    whole = read(client(server), "m").matrix
+    monkeypatch.setattr(prometheus, "MAX_POINTS", 3)
+    cut = read(client(server), "m").matrix
+    np.testing.assert_array_equal(cut.values, whole.values)
+    assert not cut.absent.any()
+
+
+def test_more_points_than_the_server_allows(server: Server) -> None:
+    server.write("m", GRID, 1.0)
+    reading = read(client(server), "m", end=T + 25_000 * 60)
+    assert reading.matrix.values.shape == (1, 25_001)
+    assert reading.samples == 10
+
+
+def test_a_span_the_server_finds_too_large_is_halved(server: Server) -> None:
+    """vector matching that fails for one moment is not curable, but is reported, not looped."""
+    server.write("a", GRID, 1.0, x="1")
+    server.write("a", GRID[9:], 1.0, x="2")
+    with pytest.raises(SourceError) as caught:
+        read(client(server), "a * on() a", end=T + 1000 * 60)
+    assert caught.value.reason == "execution"
+    assert caught.value.exit_code == 3
+
+
+def test_a_bad_query_is_reported_with_the_servers_words(server: Server) -> None:
+    with pytest.raises(SourceError, match="parse error") as caught:
+        read(client(server), "sum(")
+    assert caught.value.reason == "bad_query"
+    assert not caught.value.retryable
+    assert "\n" not in str(caught.value)
+
+
+def test_no_result_is_no_series(server: Server) -> None:
+    reading = read(client(server), "nothing_of_this_name")
+    assert reading.matrix.values.shape == (0, 10)
+    assert reading.samples == 0
+
+
+def test_a_label_set_given_twice_is_the_first_ones(server: Server) -> None:
+    server.write("m", GRID[:5], 1.0, job="a")
+    server.write("n", GRID, 2.0, job="a")
+    server.write("n", GRID, 3.0, job="b")
+    for queries in (("m", "n"), ('{__name__=~"m|n"}',)):
+        reading = read(client(server), *queries)
+        assert reading.duplicates == 1
+        assert reading.matrix.labels == (labels(job="a"), labels(job="b"))
+        # The second has a say only where the first has nothing, whatever span is read.
+        assert reading.matrix.values[0].tolist() == [1.0] * 5 + [2.0] * 5
+
+
+def test_rule_labels_override(server: Server) -> None:
+    server.write("m", GRID, 1.0, job="a", team="x")
+    rule = (("anomaly_name", "s"), ("team", "y"))
+    reading = client(server).read((("m", rule),), T, T, 60, 10)
+    assert reading.matrix.labels == (labels(job="a", team="y"),)
+
+
+def test_the_first_by_name_stay_within_the_limit(server: Server) -> None:
+    for name in "dbca":
+        server.write("m", GRID, 1.0, job=name)
+    reading = read(client(server), "m", limit=2)
+    assert reading.matrix.labels == (labels(job="a"), labels(job="b"))
+    assert reading.over_limit == 2
+    kept = client(server).read((("m", ()),), T, T, 60, 2, keep=(labels(job="c"),))
+    assert kept.matrix.labels == (labels(job="a"), labels(job="c"))
+
+
+def test_presence_is_where_up_was_one(server: Server) -> None:
+    server.write("up", GRID, np.array([1, 1, 0, 0, 1, 1, 1, 1, 1, 1.0]), job="a", instance="i")
+    (key,) = client(server).presence(T, T + 540, 60).items()
+    assert key[0] == labels(job="a", instance="i")
+    assert np.flatnonzero(~key[1]).tolist() == [2, 3]
+
+
+def test_rules_are_listed_with_labels(server: Server) -> None:
+    server.set_rules({"record": "r:x", "expr": "up > 0", "labels": {"anomaly_name": "a"}})
+    (rule,) = client(server).rules()
+    assert (rule["name"], rule["query"], rule["type"]) == ("r:x", "up > 0", "recording")
+    assert rule["labels"] == {"anomaly_name": "a"}
+
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def fake(answer: Answer, **settings: Any) -> tuple[Prometheus, list[str]]:
+    seen: list[str] = []
+    source = Prometheus(
+        PrometheusSettings(url="http://prometheus.invalid", **settings),
+        seen.append,
+        httpx.MockTransport(answer),
+    )
+    return source, seen
+
+
+def answered(status: int, body: Any) -> Answer:
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return lambda request: httpx.Response(status, content=content)
+
+
+GOOD = {"status": "success", "data": {"resultType": "matrix", "result": []}}
+
+
+def of(result: Any) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": "matrix", "result": result}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (200, b"<html>hello</html>", "bad_response"),
+        (200, b"", "bad_response"),
+        (200, [1, 2], "bad_response"),
+        (200, {"status": "success"}, "bad_query"),
+        (200, of([{}]), "bad_response"),
+        (200, of([1]), "bad_response"),
+        (200, of(None), "bad_response"),
+        (200, of([{"metric": {}, "values": [[T]]}]), "bad_response"),
+        (200, of([{"metric": {}, "values": [[T, "abc"]]}]), "bad_response"),
+        (200, of([{"metric": {}, "values": 5}]), "bad_response"),
+        (301, b"", "bad_response"),
+        (401, b"no", "refused"),
+        (403, {"error": "no"}, "refused"),
+        (404, b"404 page not found", "bad_response"),
+        (500, {"error": "oops"}, "bad_response"),
+        (503, b"starting", "timeout"),
+        (400, {"error": "parse error"}, "bad_query"),
+        (422, {"error": "query processing would load too many samples"}, "execution"),
+    ],
+)
+def test_a_server_that_misbehaves(status: int, body: Any, reason: str) -> None:
+    source, seen = fake(answered(status, body))
+    with pytest.raises(SourceError) as caught:
+        read(source, "up")
+    assert caught.value.reason == reason
+    assert "\n" not in str(caught.value)
+    assert len(seen) == 1
+    with pytest.raises(SourceError):
+        source.rules()
+
+
+@pytest.mark.parametrize(
+    "groups", [None, 1, [1], [{}], [{"rules": [1]}], [{"rules": [{"name": "x"}]}]]
+)
+def test_rules_of_another_shape(groups: Any) -> None:
+    source, _ = fake(answered(200, {"data": {"groups": groups}}))
+    with pytest.raises(SourceError, match=r"rules\.files"):
+        source.rules()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (httpx.ConnectError("refused"), "unreachable"),
+        (httpx.ReadTimeout("slow"), "timeout"),
+        (httpx.RemoteProtocolError("half an answer"), "unreachable"),
+    ],
+)
+def test_a_connection_that_fails(error: Exception, reason: str) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise error
+
+    source, seen = fake(fail)
+    with pytest.raises(SourceError) as caught:
+        read(source, "up")
+    assert caught.value.reason == reason
+    assert seen == [reason]
+
+
+def test_a_large_span_is_halved_until_the_server_is_content() -> None:
+    spans = []
+
+    def picky(request: httpx.Request) -> httpx.Response:
+        form = dict(httpx.QueryParams(request.content.decode()))
+        points = (int(form["end"]) - int(form["start"])) // 60 + 1
+        if points > 1000:
+            return httpx.Response(422, json={"error": "too many samples"})
+        spans.append((int(form["start"]), int(form["end"])))
+        pairs = [[t, "1"] for t in range(int(form["start"]), int(form["end"]) + 1, 60)]
+        return httpx.Response(200, json=of([{"metric": {"job": "a"}, "values": pairs}]))
+
+    source, _ = fake(picky)
+    reading = read(source, "up", end=T + 4999 * 60)
+    assert reading.samples == 5000
+    assert not reading.matrix.absent.any()
+    assert reading.duplicates == 0
+    assert len(spans) == 8
+    assert all(a[1] + 60 == b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+
+def test_a_native_histogram_is_counted_and_says_nothing() -> None:
+    result = [{"metric": {"job": "a"}, "histograms": [[T, {"count": "1"}]]}]
+    reading = read(fake(answered(200, of(result)))[0], "up")
+    assert reading.histograms == 1
+    assert reading.matrix.absent.all()
+
+
+def test_what_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("abc\n")
+    (tmp_path / "password").write_text("s3cret\n")
+    requests: list[httpx.Request] = []
+
+    def keep(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, json=GOOD)
+
+    read(fake(keep, bearer_token_file=tmp_path / "token", headers={"X-Scope-OrgID": "t"})[0], "up")
+    read(fake(keep, username="u", password_file=tmp_path / "password")[0], "up")
+    bearer, basic = requests
+    assert bearer.headers["accept-encoding"] == "identity"
+    assert bearer.headers["authorization"] == "Bearer abc"
+    assert bearer.headers["x-scope-orgid"] == "t"
+    assert basic.headers["authorization"].startswith("Basic ")
+    assert bearer.method == "POST"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"bearer_token_file": "/nowhere/token"},
+        {"username": "u"},
+        {"username": "u", "password_file": "/nowhere/password"},
+        {"url": "https://x", "ca_file": "/nowhere/ca.pem"},
+    ],
+)
+def test_credentials_that_cannot_be_read_are_one_line(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="prometheus"):
+        Prometheus(PrometheusSettings(**settings))

@@ -1,0 +1,183 @@
+"""Processes of a stack: they end when told, when they fail, and when we die without a word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from detector.errors import ConfigError, SourceError
+from simulator import tools
+from simulator.processes import Interrupted, PortReservations, Supervisor, interruptible
+from simulator.scaling import PROFILES
+from simulator.stack import running_stack
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: print('no', flush=True))\n"
+    "print('up', flush=True)\n"
+    "while True: time.sleep(60)",
+]
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_for(condition: object, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_all_programs_are_stopped_last_one_first(tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    script = (
+        "import signal, sys, time\n"
+        f"def end(*_): open({str(order)!r}, 'a').write(sys.argv[1]); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('up', flush=True)\n"
+        "time.sleep(60)"
+    )
+    with Supervisor(tmp_path) as supervisor:
+        children = [supervisor.start(n, [sys.executable, "-c", script, n]) for n in "abc"]
+        for child in children:
+            _wait_for(lambda child=child: "up" in child.log.read_text())
+    assert order.read_text() == "cba"
+    assert not any(_alive(child.process.pid) for child in children)
+
+
+def test_one_that_does_not_listen_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulator.processes._STOP_SECONDS", 0.2)
+    with Supervisor(tmp_path) as supervisor:
+        child = supervisor.start("stubborn", STUBBORN)
+        _wait_for(lambda: "up" in child.log.read_text())
+    assert child.process.returncode == -signal.SIGKILL
+    assert "no" in child.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_them(tmp_path: Path, number: signal.Signals) -> None:
+    children = []
+
+    def run() -> None:
+        with interruptible(), Supervisor(tmp_path) as supervisor:
+            children.append(supervisor.start("a", SLEEP))
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+
+    with pytest.raises(Interrupted, match=number.name):
+        run()
+    assert not _alive(children[0].process.pid)
+
+
+def test_an_exception_stops_them(tmp_path: Path) -> None:
+    children = []
+
+    def run() -> None:
+        with Supervisor(tmp_path) as supervisor:
+            children.append(supervisor.start("a", SLEEP))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run()
+    assert not _alive(children[0].process.pid)
+
+
+def test_they_die_with_us(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, time\n"
+        "from simulator.processes import Supervisor\n"
+        f"s = Supervisor(pathlib.Path({str(tmp_path)!r})).__enter__()\n"
+        f"print(s.start('a', {SLEEP!r}).process.pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert _alive(child)
+        parent.kill()
+    _wait_for(lambda: not _alive(child) or _is_zombie(child))
+
+
+def _is_zombie(process: int) -> bool:
+    """Nobody may be there to take note of the end of an orphan."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return text.rpartition(")")[2].split()[0] == "Z"
+
+
+def test_one_that_ends_by_itself_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    dies = [sys.executable, "-c", "print('first'); raise SystemExit('no room left')"]
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start("churn", dies)
+        with pytest.raises(SourceError, match=r"churn ended .*exit code 1.*\n.*\n.*no room left"):
+            supervisor.wait_until("nothing", lambda: False, 10)
+    with Supervisor(tmp_path) as supervisor:
+        with pytest.raises(SourceError, match=r"train failed with exit code 1(.|\n)*no room left"):
+            supervisor.run("train", dies)
+        with pytest.raises(SourceError, match="cannot start /no/such/program"):
+            supervisor.start("x", ["/no/such/program"])
+
+
+def test_waiting_has_an_end(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path)
+    with pytest.raises(SourceError, match="waited 0 s for detector to answer at http"):
+        supervisor.wait_for("detector", "http://127.0.0.1:9/", 0.1)
+
+
+def test_a_reserved_port_is_refused_to_others_and_open_to_a_server() -> None:
+    ports = PortReservations()
+    port = ports.reserve()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    # As the programs of the stack do it: with SO_REUSEADDR.
+    with socket.create_server(("127.0.0.1", port)):
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    assert len({ports.reserve() for _ in range(50)} | {port}) == 51
+    ports.close()
+
+
+def test_a_missing_program_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(tools, "_UNPACKED", (tmp_path / "bin",))
+    with pytest.raises(ConfigError, match="prometheus is neither on PATH nor in .*: make install"):
+        _run(tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    for name in ("prometheus", "prometheus-alertmanager", "pushgateway"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert tools.program("alertmanager") == str(tmp_path / "prometheus-alertmanager")
+
+
+def test_bad_options_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'Someday' is no weekday and hour"):
+        _run(tmp_path / "x", at="Someday")
+    with pytest.raises(ConfigError, match=f"no profile 'slow'; choose of {', '.join(PROFILES)}"):
+        _run(tmp_path / "x", profile="slow")
+    assert not (tmp_path / "x").exists()
+
+
+def _run(directory: Path, at: str | None = None, profile: str = "fast") -> None:
+    with running_stack(at=at, directory=directory, seed=7, profile=profile, say=print):
+        pytest.fail("it started")
