@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from detector.discovery import Discovery, discover
 from detector.durations import format_duration
@@ -233,11 +234,12 @@ def print_signals(console: Console, rows: list[SignalRow]) -> None:
     ]
     if not console.is_terminal:
         for line in (header, *lines):
-            console.print("\t".join(line), markup=False, soft_wrap=True)
+            # The console itself would turn tabs into spaces.
+            console.file.write("\t".join(line) + "\n")
         return
     table = Table(*header)
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(Text, line))
     console.print(table)
 
 

@@ -9,8 +9,6 @@ from rich.console import Console
 
 from detector.durations import format_duration, parse_duration
 from simulator import outcome
-from simulator.inject import inject
-from simulator.layout import Layout
 from simulator.processes import Interrupted, interruptible
 from simulator.stack import Stack, new_directory, running_stack
 from simulator.timeline import STAGES, Injection, Timeline, allowance
@@ -96,11 +94,11 @@ def _run_programme(console: Console, stack: Stack) -> int:
     timelines: list[Timeline] = []
     for injection in PROGRAMME:
         _wait_until_calm(watch, stack, injection.signal, timelines, console)
-        timelines.append(_injected(stack.layout, injection, console))
+        timelines.append(_injected(stack, injection, console))
         deadline = time.time() + _NOTICE_SECONDS
         while not timelines[-1].told and time.time() < deadline:
             _look(watch, stack, timelines, console)
-        _stop(stack.layout, timelines[-1], console)
+        _stop(stack, timelines[-1], console)
     deadline = time.time() + _RECOVERY_SECONDS
     while not all(t.complete or not t.told for t in timelines) and time.time() < deadline:
         _look(watch, stack, timelines, console)
@@ -166,29 +164,17 @@ def _look(watch: Watch, stack: Stack, timelines: list[Timeline], console: Consol
     time.sleep(_LOOK_SECONDS)
 
 
-def _injected(layout: Layout, injection: Injection, console: Console) -> Timeline:
-    _inject(layout, injection, stop=False)
+def _injected(stack: Stack, injection: Injection, console: Console) -> Timeline:
+    stack.inject(injection.fault, size=injection.size)
     timeline = Timeline(injection, time.time())
     _tell(console, timeline, f"injected, watched by {injection.signal}", timeline.injected)
     return timeline
 
 
-def _stop(layout: Layout, timeline: Timeline, console: Console) -> None:
-    _inject(layout, timeline.injection, stop=True)
+def _stop(stack: Stack, timeline: Timeline, console: Console) -> None:
+    stack.inject(timeline.injection.fault, stop=True)
     timeline.times["stopped"] = time.time()
     _tell(console, timeline, STAGES["stopped"], timeline.times["stopped"])
-
-
-def _inject(layout: Layout, injection: Injection, stop: bool) -> None:
-    inject(
-        fault=injection.fault,
-        duration="10m",
-        size=injection.size,
-        churn_control=layout.url("churn:8001"),
-        traffic_control=layout.url("traffic:8011"),
-        token_file=layout.token_file,
-        stop=stop,
-    )
 
 
 def _tell(console: Console, timeline: Timeline, what: str, moment: float) -> None:

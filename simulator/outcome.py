@@ -48,8 +48,8 @@ def table(timelines: list[Timeline], allowances: dict[str, float]) -> Table:
         By kind, the most seconds from the first bad score to the message.
     """
     result = Table(box=box.SIMPLE, title="seconds since injection", title_justify="left")
-    result.add_column("fault")
-    result.add_column("signal")
+    result.add_column("fault", no_wrap=True)
+    result.add_column("signal", no_wrap=True)
     for words in STAGES.values():
         result.add_column(words, justify="right")
     result.add_column("score to message (at most)", justify="right")

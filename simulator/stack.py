@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -14,18 +14,22 @@ import httpx
 
 from detector.errors import ConfigError, SourceError
 from simulator.curve import phase_for
+from simulator.inject import inject
 from simulator.layout import SIGNAL_RULES, Layout, claimed, make_layout
 from simulator.processes import PortReservations, Supervisor
+from simulator.programs import COMMANDS, Chance, environment
 from simulator.scaling import PROFILES, Profile
-from simulator.tools import ROOT, program
+from simulator.tools import program
 from simulator.watch import Watch
 
 _START_SECONDS = 60.0
 # Reading and fitting four weeks of every signal, on a machine that is busy otherwise.
 _FIT_SECONDS = 240.0
-_SETTLE_SECONDS = 150.0
-# Spacing of the end of the seeded past: the scrape interval of the profile.
-_RECENT_INTERVAL = {"fast": "5s", "production": "15s"}
+# Of the shipped signals.
+_LONGEST_WINDOW_SECONDS = 300.0
+_SETTLE_WINDOWS = 3
+# Keeps the traffic back until the past is written.
+_HOLD = "traffic_zero"
 _WATCH_SECONDS = 1.0
 
 Say = Callable[[str], None]
@@ -47,9 +51,8 @@ class Stack:
     def __init__(self, layout: Layout, supervisor: Supervisor, phase: float, seed: int):
         self.layout = layout
         self.supervisor = supervisor
-        self._phase = phase
-        self._seed = str(seed)
-        self._http = httpx.Client(timeout=10.0, trust_env=False)
+        self._chance = Chance(phase, seed)
+        self._scraped_since = math.inf
 
     def start(self, say: Say) -> None:
         """Start everything in order and wait until the detector scores all signals.
@@ -64,13 +67,15 @@ class Stack:
 
         self._start_servers()
         done("Prometheus, Alertmanager, Pushgateway and the message sink run")
-        self._train()
+        self._run("train")
         done("the churn model is trained")
-        self._write_past()
-        done("four weeks of past are written")
         self._start_service()
-        done("the churn service is under traffic and scraped")
-        self._start_detector()
+        done("the churn service waits for traffic")
+        self._run("seed")
+        self._begin()
+        done("four weeks of past are written, traffic flows and is scraped")
+        self._start("detector")
+        self._wait("detector", "detector:9112/readyz", _FIT_SECONDS)
         done("the detector scores every signal")
         self._settle()
         done("the start of the service is over")
@@ -80,127 +85,92 @@ class Stack:
         done("alerts are on")
 
     def _start_servers(self) -> None:
-        at = self.layout
-        data, config = at.directory, at.directory / "config"
-        self._start(
-            "sink",
-            *_simulator("sink"),
-            f"--smtp-port={at.port('sink:2525')}",
-            f"--http-port={at.port('sink:8090')}",
-            f"--dir={data / 'messages'}",
-        )
-        pushgateway = at.addresses["pushgateway:9091"]
-        self._start("pushgateway", program("pushgateway"), f"--web.listen-address={pushgateway}")
-        self._start(
-            "alertmanager",
-            program("alertmanager"),
-            f"--config.file={config / 'alertmanager.yml'}",
-            f"--storage.path={data / 'alertmanager'}",
-            f"--web.listen-address={at.addresses['alertmanager:9093']}",
-            f"--web.external-url={at.url('alertmanager:9093')}/",
-            # One Alertmanager gossips with nobody.
-            "--cluster.listen-address=",
-        )
-        self._start(
-            "prometheus",
-            program("prometheus"),
-            f"--config.file={config / 'prometheus.yml'}",
-            f"--storage.tsdb.path={data / 'prometheus'}",
-            # The default of 15 days would delete half of the seeded past.
-            "--storage.tsdb.retention.time=60d",
-            f"--web.listen-address={at.addresses['prometheus:9090']}",
-            f"--web.external-url={at.url('prometheus:9090')}/",
-            "--web.enable-lifecycle",
-            "--web.enable-remote-write-receiver",
-            # Serves the runbooks that the alerts link to.
-            f"--web.console.templates={ROOT / 'rules' / 'runbooks'}",
-        )
-        self._wait("sink", f"{at.url('sink:8090')}/healthz")
-        for name in ("pushgateway:9091", "alertmanager:9093", "prometheus:9090"):
-            self._wait(name, f"{at.url(name)}/-/ready")
-
-    def _train(self) -> None:
-        at = self.layout
-        command = _simulator("train")
-        options = [f"--out={at.directory / 'model'}", f"--pushgateway={at.url('pushgateway:9091')}"]
-        self._run("train", *command, *options, f"--seed={self._seed}")
-
-    def _write_past(self) -> None:
-        at = self.layout
-        self._run(
-            "seed",
-            *_simulator("seed"),
-            f"--url={at.url('prometheus:9090')}",
-            f"--model={at.directory / 'model'}",
-            f"--recent-interval={_RECENT_INTERVAL[at.profile.name]}",
-            f"--phase={self._phase}",
-            f"--seed={self._seed}",
-        )
+        for name in ("sink", "pushgateway", "alertmanager", "prometheus"):
+            self._start(name)
+        self._wait("sink", "sink:8090/healthz")
+        for address in ("pushgateway:9091", "alertmanager:9093", "prometheus:9090"):
+            self._wait(address.partition(":")[0], f"{address}/-/ready")
 
     def _start_service(self) -> None:
-        at = self.layout
-        self._start(
-            "churn",
-            *_simulator("serve"),
-            f"--model={at.directory / 'model'}",
-            f"--port={at.port('churn:8000')}",
-            f"--control-port={at.port('churn:8001')}",
-            f"--token-file={at.token_file}",
-            f"--seed={self._seed}",
-        )
-        self._wait("churn", f"{at.url('churn:8000')}/readyz")
-        self._start(
-            "traffic",
-            *_simulator("run"),
-            f"--target={at.url('churn:8000')}",
-            f"--port={at.port('traffic:8010')}",
-            f"--control-port={at.port('traffic:8011')}",
-            f"--token-file={at.token_file}",
-            f"--phase={self._phase}",
-            f"--seed={self._seed}",
-        )
-        self._wait("traffic", f"{at.url('traffic:8010')}/healthz")
-        at.start_scraping()
-        at.write_rules(SIGNAL_RULES)
-        self.reload()
+        self._start("churn")
+        self._wait("churn", "churn:8000/readyz")
+        self._start("traffic")
+        self._wait("traffic", "traffic:8010/healthz")
+        self.inject(_HOLD, "1h")
 
-    def _start_detector(self) -> None:
-        at = self.layout
-        command = [_script("detector"), "run", f"--config={at.directory / 'config/detector.yml'}"]
-        environment = {**_environment(), "DETECTOR_LISTEN": at.addresses["detector:9112"]}
-        self.supervisor.start("detector", command, environment)
-        self.supervisor.wait_for("detector", f"{at.url('detector:9112')}/readyz", _FIT_SECONDS)
+    def _begin(self) -> None:
+        """Let traffic flow and have it scraped, right where the seeded past ends.
+
+        The processes wait for this moment, because requests between the past and the first one
+        served would be missing from the first minute's rate.
+        """
+        self.inject(_HOLD, stop=True)
+        self.layout.start_scraping()
+        self.layout.write_rules(SIGNAL_RULES)
+        self.reload()
+        self._scraped_since = time.monotonic()
 
     def _settle(self) -> None:
-        """Wait until no signal is anomalous, at most as long as a start can be seen.
+        """Wait until the start of the service is out of all windows.
 
-        A process that starts takes CPU and answers its first requests slowly; a rate window and the
-        mean over five steps remember that.
+        A process that starts takes CPU, and its first window of drift holds few customers. That is
+        real, but it is not what the faults are to be compared with.
         """
-        deadline = time.monotonic() + _SETTLE_SECONDS
+        window = max(
+            self.layout.profile.minimum_window_seconds,
+            _LONGEST_WINDOW_SECONDS / self.layout.profile.factor,
+        )
+        started = self._scraped_since
         watch = Watch(self.layout)
-        while watch.look().anomalous() and time.monotonic() < deadline:
+        while time.monotonic() < started + window or (
+            watch.look().anomalous() and time.monotonic() < started + _SETTLE_WINDOWS * window
+        ):
             self.supervisor.check()
             time.sleep(_WATCH_SECONDS)
 
+    def inject(
+        self, fault: str, duration: str = "10m", size: float | None = None, *, stop: bool = False
+    ) -> None:
+        """Start a fault in the process where it acts, or stop it."""
+        inject(
+            fault=fault,
+            duration=duration,
+            size=size,
+            churn_control=self.layout.url("churn:8001"),
+            traffic_control=self.layout.url("traffic:8011"),
+            token_file=self.layout.token_file,
+            stop=stop,
+        )
+
     def reload(self) -> None:
         """Tell Prometheus to read its files again; SourceError when it refuses them."""
-        answer = self._http.post(f"{self.layout.url('prometheus:9090')}/-/reload")
+        answer = self._ask("POST", "/-/reload")
         if answer.status_code != httpx.codes.OK:
             raise SourceError(f"Prometheus refused the files: {answer.text.strip()}")
 
     def _alerts_have_a_way(self) -> bool:
-        answer = self._http.get(f"{self.layout.url('prometheus:9090')}/api/v1/alertmanagers")
+        answer = self._ask("GET", "/api/v1/alertmanagers")
         return bool(answer.json()["data"]["activeAlertmanagers"])
 
-    def _start(self, name: str, *command: str) -> None:
-        self.supervisor.start(name, list(command), _environment())
+    def _ask(self, method: str, path: str) -> httpx.Response:
+        url = f"{self.layout.url('prometheus:9090')}{path}"
+        try:
+            return httpx.request(method, url, timeout=10.0, trust_env=False)
+        except httpx.HTTPError as error:
+            self.supervisor.check()
+            raise SourceError(f"Prometheus does not answer at {url}: {error}") from error
 
-    def _run(self, name: str, *command: str) -> None:
-        self.supervisor.run(name, list(command), _environment())
+    def _start(self, name: str) -> None:
+        command = COMMANDS[name](self.layout, self._chance)
+        self.supervisor.start(name, command, environment(self.layout))
 
-    def _wait(self, name: str, url: str) -> None:
-        self.supervisor.wait_for(name, url, _START_SECONDS)
+    def _run(self, name: str) -> None:
+        command = COMMANDS[name](self.layout, self._chance)
+        self.supervisor.run(name, command, environment(self.layout))
+
+    def _wait(self, name: str, place: str, seconds: float = _START_SECONDS) -> None:
+        address, _, path = place.partition("/")
+        self.supervisor.wait_for(name, f"{self.layout.url(address)}/{path}", seconds)
 
     def addresses(self) -> str:
         """Return what a user wants to open, one line each."""
@@ -280,21 +250,3 @@ def _profile(name: str) -> Profile:
     if name not in PROFILES:
         raise ConfigError(f"there is no profile {name!r}; choose of {', '.join(PROFILES)}")
     return PROFILES[name]
-
-
-def _simulator(command: str) -> list[str]:
-    return [_script("simulator"), command]
-
-
-def _script(name: str) -> str:
-    """Return the path of a command of this project, beside the running interpreter."""
-    path = Path(sys.executable).with_name(name)
-    if not path.exists():
-        raise ConfigError(f"{path} is missing; run: make install")
-    return str(path)
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of the programs: settings of the user's own detector stay out."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("DETECTOR_")}
-    return {**own, "PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1,localhost"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import doctest
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "detector"
-# Each line may import from those above it and, except in the first, from those before it.
+# A module may import those before it.
 ORDER = [
     ["names", "errors"],
     ["durations", "series"],
@@ -59,6 +61,11 @@ def test_a_module_imports_only_what_stands_before_it(name: str) -> None:
         used = [m for m in FLAT if rest == m or rest.startswith(m + ".")]
         assert used, f"{name} imports {found}, which has no place in the order"
         assert used[0] in before, f"{name} imports {used[0]}, which stands after it"
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_examples_in_docstrings_are_true(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"detector.{name}")).failed == 0
 
 
 @pytest.mark.parametrize("name", sorted(PURE))

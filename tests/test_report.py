@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -67,13 +66,6 @@ def test_a_label_set_given_twice_is_said(server: Server) -> None:
     result = report.check(settings(server), NOW)
     assert result.exit_code == 0
     assert "the first wins" in findings(result, "warning")["signal twice"]
-
-
-def test_the_scrape_of_the_detector_is_recognised(new_server: Callable[..., Server]) -> None:
-    scrape = "[{job_name: d, static_configs: [{targets: ['127.0.0.1:9112']}]}]"
-    server = new_server(scrape).start()
-    result = report.check(settings(server, signals=[{"name": "a", "query": "vector(1)"}]), NOW)
-    assert "scrapes this detector" in findings(result, "ok").get("targets", str(result.findings))
 
 
 def test_the_real_span_of_history(server: Server) -> None:

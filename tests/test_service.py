@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server import Server
 from synthetic import DAY, MONDAY, labels, traffic
 
+from detector import report
 from detector.errors import ConfigError
 from detector.names import State
 from detector.pipeline import fill_zero, replay
@@ -351,6 +352,10 @@ def test_awkward_labels_survive_a_real_scrape(
     }
     assert second.query('anomaly_state{signal="rps",job="detector"}') == []
     assert second.query('detector_build_info{job="detector"}') != []
+    # And `detector check` sees that it is scraped.
+    listen = f"127.0.0.1:{web.server_port}"
+    given = Settings(prometheus={"url": second.url}, listen=listen)
+    assert any(f.level == "ok" and listen in f.message for f in report.check(given).findings)
 
 
 def test_two_rules_of_one_name_are_a_union(server: Server, run: Callable[..., Running]) -> None:

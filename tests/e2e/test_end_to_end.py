@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from detector.errors import SourceError
-from simulator.inject import inject
 from simulator.layout import SIGNAL_RULES
 from simulator.stack import Stack, running_stack
 from simulator.timeline import Injection, Timeline, allowance
@@ -51,18 +50,6 @@ class Scene:
             assert time.monotonic() - began < within, f"no {what} within {within:.0f} s"
             time.sleep(0.5)
 
-    def fault(self, stop: bool = False) -> None:
-        layout = self.stack.layout
-        inject(
-            fault=FAULT.fault,
-            duration="10m",
-            size=FAULT.size,
-            churn_control=layout.url("churn:8001"),
-            traffic_control=layout.url("traffic:8011"),
-            token_file=layout.token_file,
-            stop=stop,
-        )
-
     def metric(self, name: str, **labels: str) -> float | None:
         """Return a value of the detector's own exposition."""
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
@@ -85,10 +72,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 def test_a_fault_becomes_a_slack_message_and_an_email(scene: Scene) -> None:
     scene.want("quiet start", lambda: scene.watch.view.states.get(FAULT.signal) == {0}, within=60)
-    scene.fault()
+    scene.stack.inject(FAULT.fault)
     scene.timeline = timeline = Timeline(FAULT, time.time())
     scene.want("message on both channels", lambda: timeline.told, within=120)
-    scene.fault(stop=True)
+    scene.stack.inject(FAULT.fault, stop=True)
     timeline.times["stopped"] = time.time()
     taken = timeline.notification_seconds
     assert taken is not None
