@@ -167,11 +167,12 @@ class Service:
     def run(self, stop: threading.Event) -> None:
         """Run a cycle a step until `stop` is set."""
         while not stop.is_set():
-            self.cycle(stop)
-            now = self.clock()
-            due = self.newest_step(now) + self.settings.step + self.settings.delay
-            longest = RETRY_SECONDS if not self.ready else self.settings.step
-            stop.wait(min(max(due - now, 0.05), longest))
+            evaluated = self.cycle(stop)
+            # A cycle that took longer than a step is followed by the next one at once; a clock
+            # that was set back must not stop the loop.
+            due = evaluated + self.settings.step + self.settings.delay
+            longest = self.settings.step if self.ready else RETRY_SECONDS
+            stop.wait(min(max(due - self.clock(), 0.05), longest))
         for pool in (self._pool, self._rules_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -184,8 +185,8 @@ class Service:
         """Return the newest step that is old enough to be complete."""
         return int((now - self.settings.delay) // self.settings.step) * self.settings.step
 
-    def cycle(self, stop: threading.Event | None = None) -> None:
-        """Evaluate every signal up to the newest complete step and publish the results.
+    def cycle(self, stop: threading.Event | None = None) -> int:
+        """Evaluate every signal up to the newest complete step and publish; return that step.
 
         A signal that is still busy when the step is over goes on in the background and is left
         out of the cycles until it is done: a slow query delays nobody else.
@@ -211,10 +212,10 @@ class Service:
         self.telemetry.lag.set(now - until)
         self.telemetry.cycle_at.set(now)
         self.telemetry.cycle_time.observe(time.perf_counter() - began)
-        evaluated = any(r.newest is not None for r in self._runners.values())
-        if not self.ready and self._rules_known and (evaluated or not self._runners):
+        if not self.ready and self._rules_known and (not self._runners or self.collector.fresh()):
             self.ready = True
             log.info("ready: %d signals", len(self._runners))
+        return until
 
     def _submit(self, pool: Executor, call: Callable[..., T], *given: Any) -> Future[T]:
         task = pool.submit(call, *given)

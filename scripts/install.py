@@ -8,7 +8,6 @@ changes nothing outside the folder. What is there already is left alone, in a fr
 
 import contextlib
 import fcntl
-import getpass
 import hashlib
 import os
 import re
@@ -189,8 +188,8 @@ def download(packages: list[str], group: str) -> list[Path]:
     folder = TOOLS / "download"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    # The user apt would switch to may not write here; without root there is nothing to switch.
-    apt = ["apt-get", "-qq", "-o", f"APT::Sandbox::User={getpass.getuser()}"]
+    # The user apt would switch to may not write here; without root it switches nothing.
+    apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
     if quiet([*apt, "download", *packages], folder) is not None:
         # No lists on this machine, or too old ones. Own lists need no root.
         say("reading the package lists (once)")

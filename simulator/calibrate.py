@@ -20,12 +20,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from detector.errors import SourceError
+from simulator.churn import featurestore
 from simulator.traffic import Traffic
 
 _START_SECONDS = 60.0
 _WARM_SECONDS = 1.5
 _IDLE_SECONDS = 2.0
-_BUSY_SECONDS = 4.0
+_BUSY_SECONDS = 8.0
+# The service is driven at this share of the peak: about the mean of a day.
+_BUSY_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,9 @@ class Measurement:
     request_cpu_seconds : float
         CPU seconds a request adds.
     overhead_seconds : float
-        Mean duration of a request beyond its feature-store look-up, as the rate goes to zero.
-    overhead_seconds_per_rps : float
-        What each request a second adds to that (waiting for the one event loop).
+        Mean duration of a request beyond its feature-store look-up.
+    wake_late_seconds : float
+        How much later than asked an event loop with traffic wakes a waiting look-up.
     resident_bytes : float
         Resident memory after some traffic.
     """
@@ -49,7 +52,7 @@ class Measurement:
     idle_cpu_ratio: float
     request_cpu_seconds: float
     overhead_seconds: float
-    overhead_seconds_per_rps: float
+    wake_late_seconds: float
     resident_bytes: float
 
 
@@ -61,7 +64,7 @@ def measure(model: Path, peak_rps: float, next_body: Callable[[], bytes]) -> Mea
     model : Path
         Directory of the model to serve.
     peak_rps : float
-        The service is driven at half this rate and at this rate.
+        Requests a second at the top of a working day.
     next_body : callable
         Returns the JSON body of the next request.
 
@@ -71,32 +74,26 @@ def measure(model: Path, peak_rps: float, next_body: Callable[[], bytes]) -> Mea
         When the service does not start or answers no request.
     """
     with _service(model) as (url, process):
-        _drive(url, peak_rps / 2, _WARM_SECONDS, next_body)
+        _drive(url, _BUSY_SHARE * peak_rps, _WARM_SECONDS, next_body)
         idle = [_read(url, process.pid)]
         time.sleep(_IDLE_SECONDS)
         idle.append(_read(url, process.pid))
         idle_cpu = _rise(idle, "cpu") / _rise(idle, "time")
-        halves = [idle[1]]
-        rates, overheads = [], []
-        for rate in (peak_rps / 2, peak_rps):
-            _drive(url, rate, _BUSY_SECONDS, next_body)
-            halves.append(_read(url, process.pid))
-            requests = _rise(halves[-2:], "requests")
-            if requests == 0 or _rise(halves[-2:], "lookups") == 0:
-                raise SourceError("the churn service answers no request; see simulator serve")
-            durations = _rise(halves[-2:], "request_seconds") / requests
-            lookups = _rise(halves[-2:], "lookup_seconds") / _rise(halves[-2:], "lookups")
-            rates.append(rate)
-            overheads.append(max(durations - lookups, 0.0))
-        busy = [halves[0], halves[-1]]
+        late = _drive(url, _BUSY_SHARE * peak_rps, _BUSY_SECONDS, next_body)
+        busy = [idle[1], _read(url, process.pid)]
+        requests, lookups = _rise(busy, "requests"), _rise(busy, "lookups")
+        if not (requests and lookups):
+            raise SourceError("the churn service answers no request; see simulator serve")
         cpu = _rise(busy, "cpu") - idle_cpu * _rise(busy, "time")
-        slope = max((overheads[1] - overheads[0]) / (rates[1] - rates[0]), 0.0)
+        overhead = (
+            _rise(busy, "request_seconds") / requests - _rise(busy, "lookup_seconds") / lookups
+        )
         return Measurement(
             idle_cpu_ratio=idle_cpu,
-            request_cpu_seconds=max(cpu, 0.0) / _rise(busy, "requests"),
-            overhead_seconds=max(float(np.mean(overheads)) - slope * float(np.mean(rates)), 0.0),
-            overhead_seconds_per_rps=slope,
-            resident_bytes=halves[-1]["memory"],
+            request_cpu_seconds=max(cpu, 0.0) / requests,
+            overhead_seconds=max(overhead, 0.0),
+            wake_late_seconds=float(np.mean(late)),
+            resident_bytes=busy[1]["memory"],
         )
 
 
@@ -143,17 +140,30 @@ def _wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     )
 
 
-def _drive(url: str, rate: float, seconds: float, next_body: Callable[[], bytes]) -> None:
+def _drive(url: str, rate: float, seconds: float, next_body: Callable[[], bytes]) -> list[float]:
+    """Send traffic for some seconds; return by how many seconds this loop woke too late.
+
+    The mean of the look-ups themselves would not do: over so few requests it wanders by more.
+    """
     traffic = Traffic(
         url, lambda now: rate, next_body, CollectorRegistry(), np.random.default_rng(0)
     )
+    late = []
+
+    async def wait_like_a_look_up() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(int(seconds / featurestore.MEDIAN_SECONDS)):
+            asked = loop.time() + featurestore.MEDIAN_SECONDS
+            await asyncio.sleep(featurestore.MEDIAN_SECONDS)
+            late.append(loop.time() - asked)
 
     async def drive() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(seconds, stop.set)
-        await traffic.send_until(stop)
+        await asyncio.gather(traffic.send_until(stop), wait_like_a_look_up())
 
     asyncio.run(drive())
+    return late
 
 
 def _read(url: str, pid: int) -> dict[str, float]:

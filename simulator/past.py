@@ -143,9 +143,9 @@ class Past:
         cost = self._measurement
         interval = np.repeat(np.arange(len(requests)), requests)
         lookup = featurestore.draw_seconds(self._rng, len(interval)) + added[interval]
-        mean_overhead = cost.overhead_seconds + cost.overhead_seconds_per_rps * rate
+        lookup += self._rng.uniform(0.0, 2 * cost.wake_late_seconds, len(interval))
         # Work that is always done, and waiting that varies.
-        overhead = mean_overhead[interval] * self._rng.uniform(0.5, 1.5, len(interval))
+        overhead = cost.overhead_seconds * self._rng.uniform(0.5, 1.5, len(interval))
         duration = lookup + overhead
         handler = {**CHURN, "handler": PREDICT_PATH, "method": "POST"}
         for status, count in (("200", requests - failed), ("422", 0 * failed), ("503", failed)):
@@ -161,7 +161,8 @@ class Past:
         )
         # Little's law; with Poisson arrivals and no queue the number is itself Poisson.
         mean_lookup = featurestore.MEDIAN_SECONDS * math.exp(featurestore.SIGMA**2 / 2)
-        in_flight = self._rng.poisson(rate * (mean_lookup + added + mean_overhead))
+        mean_duration = mean_lookup + cost.wake_late_seconds + added + cost.overhead_seconds
+        in_flight = self._rng.poisson(rate * mean_duration)
         yield {"__name__": "http_requests_in_flight", **CHURN}, in_flight.astype(np.float64)
         for outcome, count in (("ok", requests - failed), ("error", failed)):
             yield self._counter(

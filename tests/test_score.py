@@ -10,7 +10,7 @@ from detector import kernels, score
 from detector.models import seasonal
 from detector.names import State
 from detector.pipeline import Evaluation, Schedule, fill_zero, replay
-from detector.series import Labels, Policy, Scores, Signal
+from detector.series import Policy, Scores, Signal
 from detector.settings import KIND_POLICIES
 
 A = labels(job="a")
@@ -216,6 +216,59 @@ def test_a_missing_sample_is_neither_alert_nor_calm() -> None:
     assert state[-571] == state[-567] == State.ANOMALOUS
 
 
-def test_labels(key: Labels = A) -> None:
-    times = grid(3, 300)
-    assert replayed(times, traffic(times), days=1)[0].labels == (key,)
+def shaped(deviations: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return score and state of a quiet series with these deviations, in upper band widths."""
+    times = grid(29, 300)
+    x = traffic(times, 27)
+    start = len(times) - 250
+    for _ in range(2):
+        parts = replayed(times, x, days=1)
+        at, expected = column(parts, "expected", A)
+        _, upper = column(parts, "upper", A)
+        # The expected value follows the level, hardly: a second round makes the sizes exact.
+        rows = np.searchsorted(at, times[start : start + len(deviations)])
+        x[start : start + len(deviations)] = expected[rows] + np.array(deviations) * (
+            upper[rows] - expected[rows]
+        )
+    parts = replayed(times, x, days=1)
+    return column(parts, "score", A)[1][rows], column(parts, "state", A)[1][rows]
+
+
+def test_an_episode_does_not_flap() -> None:
+    """It is entered above one and left below 0.65, so scores around one are one episode."""
+    value, state = shaped([0.0] * 5 + [3.0] * 2 + [1.1, 0.7] * 8)
+    inside = slice(9, None)
+    assert value[inside].min() > score.LEAVE
+    assert (value[inside] < 1).sum() >= 6
+    assert (state[inside] == State.ANOMALOUS).all()
+
+
+def test_an_episode_ends_after_five_calm_steps() -> None:
+    """Inside the band it ends though the score has not fallen far."""
+    value, state = shaped([0.0] * 5 + [3.0] * 6 + [0.9] * 8)
+    assert (value[11:] > score.LEAVE).all()
+    assert state[10:].tolist() == [State.ANOMALOUS] * 5 + [State.OK] * 4
+
+
+def test_an_episode_goes_on_over_a_refit() -> None:
+    times = grid(29.5, 60)
+    boundary = MINUTES.boundary("s", int(times[-1]))
+    x = traffic(times, 28)
+    # Weak enough to be found only after some steps.
+    x[(times >= boundary - 3600) & (times < boundary + 3600)] *= 0.6
+    ((began, ended),) = episodes(replayed(times, x, days=2), A)
+    assert began < boundary - 2400
+    assert ended >= boundary + 3300
+
+
+def test_an_edge_beyond_every_deviation_is_no_edge() -> None:
+    """Bursts of a hundred scales are normal here: there is no upper bound, and no alert."""
+    rng = np.random.default_rng(29)
+    times = grid(29, 300)
+    x = rng.standard_normal(len(times))
+    x += np.where(rng.random(len(times)) < 0.008, 10 ** rng.uniform(2, 6, len(times)), 0)
+    parts = replayed(times, x, policy=Policy(direction="up"), days=1)
+    _, upper = column(parts, "upper", A)
+    _, value = column(parts, "score", A)
+    assert np.isnan(upper).all()
+    assert value.max() <= 1

@@ -163,7 +163,7 @@ def test_live_and_seeded_series_are_the_same(live: Live) -> None:
             'sum(rate(http_requests_total{status="503"}[1m])) / sum(rate(http_requests_total[1m]))',
             *(0.0, 0.007),
         ),
-        ("avg_over_time(http_requests_in_flight[1m])", 0.4, 0.0),
+        ("avg_over_time(http_requests_in_flight[1m])", 0.6, 0.0),
         ("rate(process_cpu_seconds_total[1m])", 0.4, 0.01),
         ("process_resident_memory_bytes", 0.08, 0.0),
         (
@@ -196,4 +196,5 @@ def test_drift_and_missing_values_are_within_the_seeded_range(live: Live, metric
         print(f"{metric} {feature}: live {value:.4g}, past {low:.4g} to {high:.4g}")  # noqa: T201
         if not low - margin <= value <= high + margin:
             outside.append((feature, value, low, high))
-    assert not outside
+    # One of seventeen may be far out by chance; a step would move many.
+    assert len(outside) <= 1, outside
