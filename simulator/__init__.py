@@ -1,1 +1,1 @@
-"""A churn-prediction service under realistic traffic and faults, to try and test the detector on."""
+"""A churn-prediction service under realistic traffic and faults, to try the detector on."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from detector.durations import format_duration, parse_duration
+from detector.names import State
 from simulator import outcome
 from simulator.processes import Interrupted, interruptible
 from simulator.stack import Stack, new_directory, running_stack
@@ -82,7 +83,7 @@ def demo(
     except Interrupted as signal:
         _say(console, f"stopped by {signal}; all programs are stopped")
         return 130
-    if code == 0:
+    if code == 0 and not keep_running:
         stack.layout.remove_data()
     return code
 
@@ -147,7 +148,7 @@ def _wait_until_calm(
     while time.time() < deadline:
         _look(watch, stack, timelines, console)
         view = watch.view
-        if view.states.get(signal) == {0} and signal not in view.firing:
+        if view.states.get(signal) == {State.OK} and signal not in view.pending:
             return
     _say(console, f"{signal} is not normal yet; the next fault is injected all the same")
 

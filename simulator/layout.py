@@ -90,7 +90,7 @@ class Layout:
         )
 
     def write_configuration(self) -> None:
-        """Write all files but the rules, and Prometheus' first configuration: nothing to scrape."""
+        """Write all files but the rules; Prometheus' first configuration scrapes only itself."""
         configuration = {
             "prometheus.yml": _CONFIG / "prometheus.yml",
             "detector.yml": _CONFIG / "detector.yml",
@@ -105,6 +105,9 @@ class Layout:
         whole = self.directory / "config" / "prometheus.yml"
         document: dict[str, Any] = yaml.safe_load(whole.read_text(encoding="utf-8"))
         bare = {key: document[key] for key in ("global", "storage")}
+        bare["scrape_configs"] = [
+            job for job in document["scrape_configs"] if job["job_name"] == "prometheus"
+        ]
         whole.rename(self.directory / "config" / "prometheus.whole.yml")
         whole.write_text(yaml.safe_dump(bare), encoding="utf-8")
 

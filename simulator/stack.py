@@ -90,6 +90,9 @@ class Stack:
         self._wait("sink", "sink:8090/healthz")
         for address in ("pushgateway:9091", "alertmanager:9093", "prometheus:9090"):
             self._wait(address.partition(":")[0], f"{address}/-/ready")
+        # With a sample of now, all of the past is out of order, which Prometheus puts aside.
+        # Without one it is in order, and Prometheus compacts hundreds of blocks for minutes.
+        self.supervisor.wait_until("Prometheus to scrape itself", self._scrapes_itself, 30)
 
     def _start_service(self) -> None:
         self._start("churn")
@@ -147,6 +150,10 @@ class Stack:
         answer = self._ask("POST", "/-/reload")
         if answer.status_code != httpx.codes.OK:
             raise SourceError(f"Prometheus refused the files: {answer.text.strip()}")
+
+    def _scrapes_itself(self) -> bool:
+        answer = self._ask("GET", "/api/v1/query?query=up")
+        return bool(answer.json()["data"]["result"])
 
     def _alerts_have_a_way(self) -> bool:
         answer = self._ask("GET", "/api/v1/alertmanagers")

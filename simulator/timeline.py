@@ -59,6 +59,11 @@ class Injection:
         """Return fault and size in a few characters."""
         return self.fault if self.size is None else f"{self.fault} {self.size:g}"
 
+    @property
+    def alert(self) -> str:
+        """Return the name of the alert that has to fire."""
+        return f"Anomaly{self.kind.capitalize()}"
+
 
 @dataclass
 class Timeline:
@@ -96,7 +101,7 @@ class Timeline:
             if (
                 message.channel == channel
                 and message.received > after
-                and message.is_about(self.injection.signal, status)
+                and message.is_about(status, self.injection.alert, self.injection.signal)
             ):
                 self.times.setdefault(stage, message.received)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,26 +22,25 @@ class Message:
     channel: str
     title: str
 
-    def is_about(self, signal: str, status: str) -> bool:
-        """Return whether it says FIRING or RESOLVED of a signal."""
-        return f"[{status}" in self.title and bool(
-            re.search(rf"(?<![\w-]){re.escape(signal)}(?![\w-])", self.title)
-        )
+    def is_about(self, status: str, *words: str) -> bool:
+        """Return whether it says FIRING or RESOLVED, of an alert or signal with these names."""
+        return f"[{status}" in self.title and set(words) <= set(self.title.split())
 
 
 @dataclass
 class View:
     """What was seen at the newest look (unix seconds), and all messages until then.
 
-    By signal: `states` of its series, and their highest score; `firing` are the signals with an
-    anomaly alert. `cycle_seconds` has one entry a
-    cycle of the detector, `resident_bytes` is the most memory it ever used.
+    By signal: `states` of its series, and their highest score. `firing` are the signals with an
+    anomaly alert that fires, `pending` those with any alert that waits or fires. `cycle_seconds`
+    has one entry a cycle of the detector, `resident_bytes` is the most memory it ever used.
     """
 
     time: float = 0.0
     states: dict[str, set[int]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     firing: set[str] = field(default_factory=set)
+    pending: set[str] = field(default_factory=set)
     messages: list[Message] = field(default_factory=list)
     cycle_seconds: list[float] = field(default_factory=list)
     resident_bytes: float = 0.0
@@ -76,9 +74,11 @@ class Watch:
         """
         view = self.view
         self._look_at_detector(view)
+        alerts = self._json("prometheus:9090", "/api/v1/alerts")["data"]["alerts"]
+        view.pending = {alert["labels"].get(names.SIGNAL, "") for alert in alerts}
         view.firing = {
             alert["labels"].get(names.SIGNAL, "")
-            for alert in self._json("prometheus:9090", "/api/v1/alerts")["data"]["alerts"]
+            for alert in alerts
             if alert["state"] == "firing" and alert["labels"].get("category") == "anomaly"
         }
         view.messages += [

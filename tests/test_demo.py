@@ -87,6 +87,7 @@ def test_messages_of_before_and_of_others_do_not_count() -> None:
         Message(99.0, "slack", f"[FIRING:1] {SUBJECT}"),
         Message(101.0, "slack", "[FIRING:1] AnomalyLatency churn churn_latency_p50_other"),
         Message(102.0, "slack", "[FIRING:1] AnomalyLatency churn churn_latency_p99"),
+        Message(102.0, "slack", "[FIRING:1] AnomalyScoresStale detector churn_latency_p50"),
         # The end of an earlier incident of the same signal, and one without its beginning.
         Message(103.0, "slack", f"[RESOLVED] {SUBJECT}"),
         Message(104.0, "email", f"[RESOLVED] {SUBJECT}"),

@@ -162,9 +162,9 @@ def test_features_without_values_or_spread() -> None:
     columns = _empty(50)
     columns["ZONE1"] = np.full(50, 3.0)
     reference = make_reference(columns)
-    window = DriftWindow(reference, size=300)
+    window = DriftWindow(reference, size=600)
     customer = dict.fromkeys(FEATURES) | {"ZONE1": 9.0, "REGION": "DAKAR"}
-    window.add(reference.encode([customer] * 250))
+    window.add(reference.encode([customer] * 550))
     assert window.statistics()["ZONE1"] == 0.0
     assert "MONTANT" not in window.statistics()
     assert all(math.isfinite(value) for value in window.statistics().values())
