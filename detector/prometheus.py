@@ -7,7 +7,6 @@ the transfer (measured; see DECISIONS.md). They are cut into spans below the ser
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ import httpx
 import numpy as np
 import orjson
 
-from detector.errors import ConfigError, SourceError
+from detector import access
+from detector.errors import SourceError
 from detector.series import Labels, SeriesMatrix, label_set, result_labels
 from detector.settings import PrometheusSettings
 
@@ -70,9 +70,9 @@ class Prometheus:
         self._observe = observe
         self._client = httpx.Client(
             base_url=settings.url,
-            headers={"Accept-Encoding": "identity", **_headers(settings)},
-            auth=_basic_auth(settings),
-            verify=_tls(settings) if settings.url.startswith("https") else True,
+            headers={"Accept-Encoding": "identity", **access.headers(settings)},
+            auth=access.basic_auth(settings),
+            verify=access.tls(settings) if settings.url.startswith("https") else True,
             timeout=httpx.Timeout(settings.timeout, connect=min(5.0, settings.timeout)),
             transport=transport,
         )
@@ -296,38 +296,3 @@ def _place(pairs: list[Any], row: tuple[np.ndarray, np.ndarray], start: int, ste
 def _short(query: str) -> str:
     line = " ".join(query.split())
     return line if len(line) <= 80 else line[:77] + "..."
-
-
-def _secret(path: Any, key: str) -> str:
-    try:
-        return str(path.read_text(encoding="utf-8")).strip()
-    except OSError as error:
-        raise ConfigError(f"prometheus.{key}: {error.strerror}: {path}") from None
-
-
-def _headers(settings: PrometheusSettings) -> dict[str, str]:
-    headers = dict(settings.headers)
-    if settings.bearer_token_file:
-        token = _secret(settings.bearer_token_file, "bearer_token_file")
-        headers["Authorization"] = f"Bearer {token}"
-    return headers
-
-
-def _basic_auth(settings: PrometheusSettings) -> httpx.BasicAuth | None:
-    if not settings.username:
-        return None
-    if not settings.password_file:
-        raise ConfigError("prometheus.username needs prometheus.password_file")
-    return httpx.BasicAuth(settings.username, _secret(settings.password_file, "password_file"))
-
-
-def _tls(settings: PrometheusSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(
-            cafile=str(settings.ca_file) if settings.ca_file else None
-        )
-        if settings.cert_file:
-            context.load_cert_chain(str(settings.cert_file), settings.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"prometheus TLS files: {error}") from None
-    return context

@@ -17,7 +17,16 @@ ORDER = [
     ["names", "errors"],
     ["durations", "series"],
     ["kernels", "models.seasonal", "score", "pipeline"],
-    ["settings", "telemetry", "prometheus", "write_request", "remote_write", "discovery", "export"],
+    [
+        "settings",
+        "telemetry",
+        "access",
+        "prometheus",
+        "write_request",
+        "remote_write",
+        "discovery",
+        "export",
+    ],
     ["report", "web", "service", "backtest", "cli"],
 ]
 FLAT = [name for line in ORDER for name in line]

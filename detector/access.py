@@ -1,0 +1,52 @@
+"""How the detector proves who it is: token, password and certificates, read from files.
+
+Each function raises ConfigError when a file cannot be read; no secret is ever part of a message.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import httpx
+
+from detector.errors import ConfigError
+from detector.settings import PrometheusSettings
+
+
+def headers(settings: PrometheusSettings) -> dict[str, str]:
+    """Return the headers of every request, the bearer token among them."""
+    found = dict(settings.headers)
+    if settings.bearer_token_file:
+        token = _secret(settings.bearer_token_file, "bearer_token_file")
+        found["Authorization"] = f"Bearer {token}"
+    return found
+
+
+def basic_auth(settings: PrometheusSettings) -> httpx.BasicAuth | None:
+    """Return user name and password, None when there is no user name."""
+    if not settings.username:
+        return None
+    if not settings.password_file:
+        raise ConfigError("prometheus.username needs prometheus.password_file")
+    return httpx.BasicAuth(settings.username, _secret(settings.password_file, "password_file"))
+
+
+def tls(settings: PrometheusSettings) -> ssl.SSLContext:
+    """Return the trust and the client certificate of an https server."""
+    try:
+        context = ssl.create_default_context(
+            cafile=str(settings.ca_file) if settings.ca_file else None
+        )
+        if settings.cert_file:
+            context.load_cert_chain(str(settings.cert_file), settings.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"prometheus TLS files: {error}") from None
+    return context
+
+
+def _secret(path: Path, key: str) -> str:
+    try:
+        return str(path.read_text(encoding="utf-8")).strip()
+    except OSError as error:
+        raise ConfigError(f"prometheus.{key}: {error.strerror}: {path}") from None
