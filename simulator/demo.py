@@ -24,6 +24,8 @@ PROGRAMME = (
     Injection("latency", 0.1, "churn_latency_p50", "latency"),
     Injection("traffic_zero", None, "churn_traffic", "traffic"),
 )
+# What is normal, before anything is broken: every signal is seen outside faults.
+_BEFORE_SECONDS = 60.0
 # A fault that nobody noticed is stopped after this time.
 _NOTICE_SECONDS = 180.0
 # At night the drift window takes two minutes to fill with new customers, then the rate window, the
@@ -93,6 +95,9 @@ def _run_programme(console: Console, stack: Stack) -> int:
     watch = Watch(stack.layout)
     began = time.time()
     timelines: list[Timeline] = []
+    _say(console, f"watching for {_BEFORE_SECONDS:.0f} s without a fault")
+    while time.time() < began + _BEFORE_SECONDS:
+        _look(watch, stack, timelines, console)
     for injection in PROGRAMME:
         _wait_until_calm(watch, stack, injection.signal, timelines, console)
         timelines.append(_injected(stack, injection, console))

@@ -19,9 +19,7 @@ def test_look_ups_that_wait_for_one_another_all_get_an_answer(
 
     async def all_at_once() -> list[BaseException | None]:
         # More than two refills of the draws, while the first ones still wait.
-        return await asyncio.gather(
-            *(store.look_up() for _ in range(3000)), return_exceptions=True
-        )
+        return await asyncio.gather(*(store.look_up() for _ in range(3000)), return_exceptions=True)
 
     results = asyncio.run(all_at_once())
     failed = [r for r in results if r is not None]
