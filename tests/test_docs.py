@@ -52,8 +52,9 @@ def test_every_module_is_in_the_architecture() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     modules = {
         str(path.relative_to(ROOT))
-        for path in (ROOT / "detector").rglob("*.py")
-        if path.name != "__init__.py"
+        for package in ("detector", "simulator")
+        for path in (ROOT / package).rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py")
     }
     assert {module for module in modules if f"`{module}`" not in text} == set()
 
