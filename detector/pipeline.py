@@ -128,6 +128,12 @@ class Evaluation:
         return self.baseline.labels
 
     @property
+    def living(self) -> int:
+        """How many of its series have not been absent for so long that they are gone."""
+        patience = score.patience(self.signal.policy, self.schedule.step)
+        return int((self.state.silent <= patience).sum())
+
+    @property
     def due(self) -> int:
         """Time of the boundary at which this evaluation has to be replaced."""
         return self.boundary + self.schedule.refit

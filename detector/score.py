@@ -199,8 +199,7 @@ def advance(
     status = np.where(anomalous == 1, names.State.ANOMALOUS, names.State.OK).astype(np.int8)
     status[~np.isfinite(score)] = names.State.WARMING_UP
     status[~np.isfinite(window.values)] = names.State.NO_DATA
-    patience = 0 if policy.missing == "ignore" else 3600 // window.step
-    status[_silence(window.absent, state) > patience] = GONE
+    status[_silence(window.absent, state) > patience(policy, window.step)] = GONE
     for bound in (lower, upper):
         bound[~np.isfinite(bound)] = np.nan
     return Scores(
@@ -214,6 +213,11 @@ def advance(
         evidence=evidence,
         state=status,
     )
+
+
+def patience(policy: Policy, step: int) -> int:
+    """Return how many steps in a row a series may be absent before it is gone: an hour of them."""
+    return 0 if policy.missing == "ignore" else 3600 // step
 
 
 def _silence(absent: np.ndarray[tuple[int, int], np.dtype[np.bool_]], state: FoldState) -> Int:

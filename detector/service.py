@@ -29,6 +29,10 @@ log = logging.getLogger("detector")
 
 # While nothing could be read yet, the server is asked this often.
 RETRY_SECONDS = 5.0
+NO_SIGNALS = (
+    "there are none; give a recording rule the label anomaly_name, or add signals: to the "
+    "configuration"
+)
 
 T = TypeVar("T")
 
@@ -46,6 +50,8 @@ class SignalRunner:
     ) -> None:
         self.signal = signal
         self.newest: Published | None = None
+        # Series left out of the newest window, by reason.
+        self.dropped: dict[str, int] = {}
         self._grid = grid
         self._source = source
         self._telemetry = telemetry
@@ -64,59 +70,78 @@ class SignalRunner:
         evaluation = self._evaluation
         if evaluation is None or until >= evaluation.due or self._set_back(evaluation, until):
             with self._telemetry.fit_time.time():
-                boundary = self._grid.boundary(self.signal.name, until)
-                first, last = self._grid.history_times(boundary)
-                history = self._read(first, last, self._grid.profile)
-                evaluation = Evaluation(self.signal, self._grid, boundary, history)
+                evaluation, window = self._begin(until)
             self._telemetry.fits.inc()
-        if until >= evaluation.next_time:
-            window = self._read(evaluation.next_time, until, self._grid.step, evaluation.labels)
-            self._admit(evaluation, window)
-            scores = evaluation.advance(window.aligned(evaluation.labels))
-            self.newest = Published(self.signal, scores, until)
-            self._log_changes(scores.labels, scores.state[:, -1])
+        elif until < evaluation.next_time:
+            return
+        else:
+            window = self._read_window(evaluation.next_time, until, evaluation.labels)
+        self._admit(evaluation, window)
+        scores = evaluation.advance(self._zeroed(window, evaluation.labels))
+        self.newest = Published(self.signal, scores, until)
+        self._log_changes(scores.labels, scores.state[:, -1])
         self._evaluation = evaluation
+
+    def _begin(self, until: int) -> tuple[Evaluation, SeriesMatrix]:
+        """Fit at the last boundary before `until`; return that and the window to score first.
+
+        The window is read first: series that live now have their place before those of which
+        only the history knows.
+        """
+        boundary = self._grid.boundary(self.signal.name, until)
+        window = self._read_window(self._grid.fold_start(boundary), until, ())
+        first, last = self._grid.history_times(boundary)
+        history = self._read(first, last, self._grid.profile, window.labels).matrix
+        past = self._zeroed(history, history.labels)
+        return Evaluation(self.signal, self._grid, boundary, past), window
 
     def _set_back(self, evaluation: Evaluation, until: int) -> bool:
         """Return whether the clock was set back so far that waiting for it is no answer."""
         return until < evaluation.next_time - (FRESH_STEPS + 1) * self._grid.step
 
-    def _read(
-        self, start: int, end: int, step: int, known: tuple[Labels, ...] = ()
-    ) -> SeriesMatrix:
-        """Read samples; where absence counts as zero, of the known series too."""
+    def _read(self, start: int, end: int, step: int, keep: tuple[Labels, ...]) -> Reading:
         reading = self._source.read(
-            self.signal.queries, start, end, step, self._max_series, keep=known
+            self.signal.queries, start, end, step, self._max_series, keep=keep
         )
-        self._count(reading)
-        matrix = reading.matrix
-        if self.signal.policy.missing == "zero":
-            matrix = matrix.aligned(tuple(sorted({*matrix.labels, *known})))
-            if matrix.labels:
-                matrix = fill_zero(matrix, self._source.presence(start, end, step))
-        return matrix
-
-    def _count(self, reading: Reading) -> None:
         self._telemetry.samples.inc(reading.samples)
-        for reason, count in (
-            ("limit", reading.over_limit),
-            ("duplicate", reading.duplicates),
-            ("histogram", reading.histograms),
-        ):
-            gauge = self._telemetry.dropped.labels(self.signal.name, reason)
-            gauge.set(count)
+        return reading
+
+    def _read_window(self, start: int, end: int, keep: tuple[Labels, ...]) -> SeriesMatrix:
+        """Read steps to be scored, and note what had to be left out of them."""
+        reading = self._read(start, end, self._grid.step, keep)
+        self.dropped = {
+            "limit": reading.over_limit,
+            "duplicate": reading.duplicates,
+            "histogram": reading.histograms,
+        }
+        return reading.matrix
+
+    def _zeroed(self, matrix: SeriesMatrix, known: tuple[Labels, ...]) -> SeriesMatrix:
+        """Return rows for the known series; where absence counts as zero, with those zeros."""
+        matrix = matrix.aligned(known)
+        if self.signal.policy.missing != "zero" or not known or not len(matrix.times):
+            return matrix
+        start, end = int(matrix.times[0]), int(matrix.times[-1])
+        return fill_zero(matrix, self._source.presence(start, end, matrix.step))
 
     def _admit(self, evaluation: Evaluation, window: SeriesMatrix) -> None:
-        """Let series that appeared since the boundary in, with zeros as past where those count."""
+        """Let series that appeared since the boundary in, with zeros as past where those count.
+
+        Series that are gone take no place from them.
+        """
         known = frozenset(evaluation.labels)
         new = tuple(key for key in window.labels if key not in known)
-        room = max(self._max_series - len(known), 0)
+        if not new:
+            return
+        room = max(self._max_series - evaluation.living, 0)
         past = None
         if new[:room] and self.signal.policy.missing == "zero":
             first, last = self._grid.history_times(evaluation.boundary)
-            past = self._read(first, last, self._grid.profile, new[:room])
+            siblings = self._read(first, last, self._grid.profile, evaluation.labels).matrix
+            both = tuple(sorted({*siblings.labels, *new[:room]}))
+            past = self._zeroed(siblings, both).aligned(new[:room])
         evaluation.admit(new[:room], past)
-        self._telemetry.dropped.labels(self.signal.name, "limit").inc(len(new[room:]))
+        self.dropped["limit"] += len(new[room:])
 
     def _log_changes(self, labels: tuple[Labels, ...], states: np.ndarray) -> None:
         now = {key for key, state in zip(labels, states, strict=True) if state == State.ANOMALOUS}
@@ -158,7 +183,8 @@ class Service:
         self._runners: dict[str, SignalRunner] = {}
         self._rules_known = False
         self._running: dict[str, Future[None]] = {}
-        self._warned: set[str] = set()
+        self._tried: set[str] = set()
+        self._faults: dict[str, str] = {}
         self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="signal")
         # Of its own: slow queries do not keep the rules from being read.
         self._rules_pool = ThreadPoolExecutor(1, thread_name_prefix="rules")
@@ -205,17 +231,21 @@ class Service:
                     del self._running[name]
                     self._conclude(name, task)
             self._publish()
-            overdue = self.ready and time.perf_counter() - began > self.settings.step
+            overdue = time.perf_counter() - began > self.settings.step
             if overdue or (stop is not None and stop.is_set()):
                 break
         now = self.clock()
         self.telemetry.lag.set(now - until)
         self.telemetry.cycle_at.set(now)
         self.telemetry.cycle_time.observe(time.perf_counter() - began)
-        if not self.ready and self._rules_known and (not self._runners or self.collector.fresh()):
+        tried = self._tried.issuperset(self._runners)
+        if not self.ready and self._rules_known and tried and self._shows_scores():
             self.ready = True
             log.info("ready: %d signals", len(self._runners))
         return until
+
+    def _shows_scores(self) -> bool:
+        return not self._runners or bool(self.collector.fresh())
 
     def _submit(self, pool: Executor, call: Callable[..., T], *given: Any) -> Future[T]:
         task = pool.submit(call, *given)
@@ -240,17 +270,24 @@ class Service:
             if isinstance(error, ConfigError) and not self._rules_known:
                 raise
             self.telemetry.rules_read.set(0)
-            self._warn(f"rules cannot be read, the known signals stay: {error}")
+            self._warn("rules", f"cannot be read, the known signals stay: {error}")
             return
         self.telemetry.rules_read.set(1)
         self._rules_known = True
+        self._works("rules")
         for warning in found.warnings:
-            self._warn(warning)
+            self._warn(warning, "see detector check")
+        if found.signals:
+            self._works("signals")
+        else:
+            self._warn("signals", NO_SIGNALS)
         changed = False
         for name in list(self._runners):
             if name not in found.signals:
                 del self._runners[name]
                 self._running.pop(name, None)
+                self._tried.discard(name)
+                self._faults.pop(f"signal {name}", None)
                 self.telemetry.forget(name)
                 log.info("signal removed: %s", name)
                 changed = True
@@ -272,10 +309,14 @@ class Service:
         runner = self._runners.get(name)
         if runner is None:
             return
+        self._tried.add(name)
+        for reason, count in runner.dropped.items():
+            self.telemetry.dropped.labels(name, reason).set(count)
         error = task.exception()
         up = self.telemetry.signal_up.labels(name)
         if error is None:
             up.set(1)
+            self._works(f"signal {name}")
             if runner.newest is not None:
                 self.telemetry.evaluated.labels(name).set(runner.newest.time)
             return
@@ -283,12 +324,16 @@ class Service:
         reason = error.reason if isinstance(error, SourceError) else "internal"
         self.telemetry.failures.labels(name, reason).inc()
         if isinstance(error, DetectorError):
-            self._warn(f"signal {name}: {error}")
+            self._warn(f"signal {name}", str(error))
         else:
             log.error("signal %s: unexpected error, please report it", name, exc_info=error)
 
-    def _warn(self, message: str) -> None:
-        """Log a message the first time it occurs, so that a lasting fault is one line."""
-        if message not in self._warned:
-            self._warned.add(message)
-            log.warning("%s", message)
+    def _warn(self, subject: str, message: str) -> None:
+        """Log what is wrong with a subject once, until it works again or something else is."""
+        if self._faults.get(subject) != message:
+            self._faults[subject] = message
+            log.warning("%s: %s", subject, message)
+
+    def _works(self, subject: str) -> None:
+        if self._faults.pop(subject, None) is not None:
+            log.info("%s: works again", subject)

@@ -403,6 +403,58 @@ def test_more_series_than_the_limit(server: Server, run: Callable[..., Running])
     assert one.get("detector_series_dropped", signal="rps", reason="limit") == 2
 
 
+def test_series_that_are_gone_take_no_place(server: Server, run: Callable[..., Running]) -> None:
+    times = past(NOW - DAY // 2, days=6)
+    for name in ("dead-a", "dead-b"):
+        server.write("rps", times, traffic(times, 1), job=name)
+    feed(server, job="living")
+    one = run(
+        rules={"enabled": False}, max_series=2, signals=[{"name": "rps", "query": "rps"}]
+    ).cycle()
+    assert one.get("anomaly_state", job="living") == State.OK
+    assert one.get("detector_series_dropped", signal="rps", reason="limit") == 0
+
+
+def test_each_outage_and_its_end_are_told(
+    new_server: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    server = new_server().start()
+    feed(server, job="a")
+    one = Running(server.url, rules={"enabled": False}, signals=[{"name": "rps", "query": "rps"}])
+    one.cycle()
+    for minute in (1, 2):
+        server.stop()
+        one.cycle(NOW + 60 * (2 * minute - 1))
+        server.start()
+        one.cycle(NOW + 60 * (2 * minute))
+    told = [r.getMessage() for r in caplog.records if "signal rps: " in r.getMessage()]
+    assert ["works again" in line for line in told] == [False, True, False, True]
+
+
+def test_no_signals_is_told(
+    server: Server, run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.set_rules()
+    run().cycle()
+    assert "anomaly_name" in caplog.text
+
+
+def test_a_signal_removed_while_it_is_read_leaves_no_trace(
+    server: Server, run: Callable[..., Running]
+) -> None:
+    feed(server, job="a")
+    server.set_rules(rule("rps", "rps"))
+    one = run().cycle()
+    runner = one.service._runners["rps"]
+    server.set_rules()
+    one.cycle(NOW + 60)
+    # The query that was under way ends only now.
+    runner.catch_up(NOW + 120)
+    assert one.get("detector_signals") == 0
+    assert {k for k in one.metrics() if dict(k[1]).get("signal") == "rps"} == set()
+
+
 def test_editing_rules_changes_the_signals(server: Server, run: Callable[..., Running]) -> None:
     feed(server, "web", job="a")
     feed(server, "db", job="a")
