@@ -23,7 +23,7 @@ EXPERTS = ("none", "day", "week")
 LEAST_CYCLES = 2
 # Neighbouring slots are pooled over about a quarter of an hour: less noise, hardly any blur.
 POOL_SECONDS = 600
-# Power of the inverse error in the blend (notes: 4 was best of 1..8 on the open data).
+# Power of the inverse error in the blend: the best expert rules, near ties are averaged.
 BLEND_POWER = 4.0
 # Errors above five times the last-day level's own median error say nothing about a profile.
 ERROR_CAP = 5.0
