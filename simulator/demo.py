@@ -18,14 +18,14 @@ from simulator.watch import Watch
 
 # The slowest to be over come first, and no traffic, which disturbs all the others, last.
 PROGRAMME = (
-    Injection("latency", None, "churn_latency_p99", "latency"),
     Injection("feature_drift", None, "churn_feature_drift", "drift"),
+    Injection("latency", None, "churn_latency_p99", "latency"),
     Injection("errors", None, "churn_error_ratio", "errors"),
     Injection("latency", 0.1, "churn_latency_p50", "latency"),
     Injection("traffic_zero", None, "churn_traffic", "traffic"),
 )
 # What is normal, before anything is broken: every signal is seen outside faults.
-_BEFORE_SECONDS = 60.0
+_BEFORE_SECONDS = 45.0
 # A fault that nobody noticed is stopped after this time.
 _NOTICE_SECONDS = 180.0
 # At night the drift window takes two minutes to fill with new customers, then the rate window, the

@@ -26,12 +26,13 @@ import matplotlib.dates as mdates
 from matplotlib import pyplot as plt
 
 STEP = 5
-SIGNALS = (
-    "churn_traffic",
-    "churn_latency_p99",
-    "churn_error_ratio",
-    "churn_feature_drift:feature=MONTANT",
-)
+# Signal, and the faults that are shaded behind it.
+SIGNALS = {
+    "churn_traffic": "traffic_.*",
+    "churn_latency_p99": "latency",
+    "churn_error_ratio": "errors",
+    "churn_feature_drift:feature=MONTANT": "feature_drift",
+}
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--until", type=float, help="unix seconds; now if left out")
-    parser.add_argument("signals", nargs="*", default=SIGNALS)
+    parser.add_argument("signals", nargs="*", default=list(SIGNALS))
     options = parser.parse_args()
     source = Prometheus(PrometheusSettings(url=options.url))
     end = int(options.until or time.time()) // STEP * STEP
@@ -78,7 +79,7 @@ def draw(axis: Any, signal: str, read: Any) -> None:
     axis.plot(times, observed, color="0.2", lw=1.2, label="observed")
     red = np.where(state == names.State.ANOMALOUS, observed, np.nan)
     axis.plot(times, red, ".", color="tab:red", ms=4, label="anomalous")
-    _, fault = read("max(simulator_fault_active)")
+    _, fault = read(f"max(simulator_fault_active{{fault=~'{SIGNALS.get(signal, '.*')}'}})")
     axis.fill_between(
         times, 0, 1, where=fault > 0, transform=axis.get_xaxis_transform(), color="0.5", alpha=0.15
     )
