@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -173,9 +174,10 @@ def _times(path: Path, column: pd.Series[str]) -> Int:
         since = stamps - pd.Timestamp(0, tz="UTC")
         wrong, seconds = stamps.isna(), since.dt.total_seconds().to_numpy(float)
     if wrong.any():
-        line = int(np.flatnonzero(wrong)[0])
+        row = int(np.flatnonzero(wrong)[0])
         raise ConfigError(
-            f"{path}:{line + 2}: {column.iloc[line]!r} is no time; write unix seconds or ISO 8601"
+            f"{path}:{_line(path, row)}: {column.iloc[row]!r} is no time; write unix seconds or "
+            "ISO 8601"
         )
     if not np.isfinite(seconds).all() or np.abs(seconds).max() > 1e11:
         raise ConfigError(f"{path}: timestamps must be unix seconds, not milliseconds")
@@ -188,7 +190,16 @@ def _values(path: Path, column: pd.Series[str]) -> Float:
     numbers = pd.to_numeric(column.where(~blank, "nan"), errors="coerce")
     wrong = numbers.isna() & ~blank
     if wrong.any():
-        line = int(np.flatnonzero(wrong)[0])
-        raise ConfigError(f"{path}:{line + 2}: {column.iloc[line]!r} is no number")
+        row = int(np.flatnonzero(wrong)[0])
+        raise ConfigError(f"{path}:{_line(path, row)}: {column.iloc[row]!r} is no number")
     values: Float = numbers.to_numpy(float)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _line(path: Path, row: int) -> int:
+    """Return the line of the file on which a row ends; blank lines are no rows."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        filled = (reader.line_num for cells in reader if "".join(cells).strip() or len(cells) > 1)
+        # The first is the header.
+        return next(itertools.islice(filled, row + 1, None), row + 2)

@@ -53,13 +53,13 @@ def run(config: ConfigOption = None) -> None:
     Ends cleanly on SIGTERM or Ctrl-C. An unreachable server is tried again each step; /readyz
     answers 200 once the first scores are out.
     """
-    from detector import settings as settings_module
+    from detector import configuration
     from detector.prometheus import Prometheus
     from detector.service import Service
     from detector.telemetry import Telemetry
     from detector.web import serve
 
-    settings = settings_module.load(config)
+    settings = configuration.load(config)
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)s %(message)s",
@@ -95,10 +95,9 @@ def run(config: ConfigOption = None) -> None:
 @app.command()
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check configuration, server, rules and every signal's query; exit 1 if something fails."""
-    from detector import report
-    from detector import settings as settings_module
+    from detector import configuration, report
 
-    settings = settings_module.load(config)
+    settings = configuration.load(config)
     result = report.check(settings)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), indent=2))
@@ -110,10 +109,9 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @app.command()
 def signals(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the signals with their series and how far back their history really goes."""
-    from detector import report
-    from detector import settings as settings_module
+    from detector import configuration, report
 
-    settings = settings_module.load(config)
+    settings = configuration.load(config)
     rows = report.signals(settings)
     if as_json:
         typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
@@ -137,19 +135,19 @@ def backtest(
     Example: detector backtest series.csv --step 300s --scores out.csv
     """
     from detector import backtest as backtest_module
+    from detector import configuration
     from detector import settings as settings_module
     from detector.durations import format_duration, parse_duration
     from detector.errors import ConfigError
-    from detector.names import KIND_ALIASES
     from detector.pipeline import Schedule
     from detector.series import Signal
 
-    settings = settings_module.load(config)
+    settings = configuration.load(config)
     seconds = parse_duration(step)
     if seconds != int(seconds):
         raise ConfigError(f"--step {step} must be whole seconds")
-    kind = KIND_ALIASES.get(kind, kind)
-    if kind not in settings_module.KIND_POLICIES:
+    known = settings_module.known_kind(kind)
+    if known is None:
         raise ConfigError(f"--kind {kind}: choose from {', '.join(settings_module.KIND_POLICIES)}")
     whole = int(seconds)
     profile = backtest_module.profile_for(whole, settings.profile)
@@ -161,10 +159,12 @@ def backtest(
     )
     recording = backtest_module.read_csv(series, whole)
     signal = Signal(
-        series.stem, kind, (("", ()),), settings_module.policy_of(settings, series.stem, kind)
+        series.stem, known, (("", ()),), settings_module.policy_of(settings, series.stem, known)
     )
     if not scores.parent.is_dir():
         raise ConfigError(f"{scores}: the folder does not exist")
+    if scores.exists() and scores.samefile(series):
+        raise ConfigError(f"{scores}: --scores is the file that is read; name another")
     rows, episodes = backtest_module.write_scores(
         scores, recording, backtest_module.backtest(recording, signal, grid)
     )

@@ -12,7 +12,7 @@ import yaml
 from detector import names
 from detector.errors import ConfigError
 from detector.series import Labels, Signal, label_set
-from detector.settings import Settings, own_signals, policy_of
+from detector.settings import Settings, known_kind, own_signals, policy_of
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,23 @@ def discover(settings: Settings, read_rules: Callable[[], list[dict[str, Any]]])
                 "rename one of them"
             )
         signals[signal.name] = signal
-    for name in sorted(settings.policies.keys() - signals.keys() - set(names.KINDS)):
+    for name in sorted(settings.policies.keys() - signals.keys()):
+        if known_kind(name):
+            continue
         warnings.append(f"policies.{name}: no signal and no kind of this name; it has no effect")
     return Discovery(signals, tuple(warnings))
 
 
 def rules_of_files(patterns: Iterable[str]) -> list[dict[str, Any]]:
     """Read recording rules from rule files, in the shape of the rules API."""
-    paths = sorted({path for pattern in patterns for path in glob.glob(pattern)})
-    if not paths:
-        raise ConfigError(f"rules.files: no file matches {', '.join(patterns)}")
+    paths: set[str] = set()
+    for pattern in patterns:
+        matches = glob.glob(pattern)
+        if not matches:
+            raise ConfigError(f"rules.files: no file matches {pattern}")
+        paths.update(matches)
     rules = []
-    for path in paths:
+    for path in sorted(paths):
         try:
             with open(path, encoding="utf-8") as file:
                 groups = (yaml.safe_load(file) or {}).get("groups") or []
@@ -102,7 +107,7 @@ def _signals_of(
             continue
         word = labels.get(names.RULE_KIND)
         kind = names.kind_of(word)
-        if word and kind == "other" and word.lower() != "other":
+        if word and not known_kind(word):
             warnings.append(
                 f"rule {rule['name']}: anomaly_type {word!r} is not known and counts as 'other'; "
                 f"choose from {', '.join(names.KINDS)}"

@@ -2,7 +2,7 @@
 
 DetectorError            1  the check that was asked for failed
 ├── ConfigError          2  configuration or arguments are wrong
-└── SourceError          3  a server or file cannot be read (`retryable` says whether waiting helps)
+└── SourceError          3  a server or file cannot be read
 
 A bad series or sample is data, not an exception: it is skipped and counted by reason.
 """
@@ -32,13 +32,10 @@ class SourceError(DetectorError):
     reason : str
         Short stable word for metrics: ``unreachable``, ``timeout``, ``bad_query``, ``execution``,
         ``too_large``, ``refused`` or ``bad_response``.
-    retryable : bool
-        True when the same call may succeed later without a change by the user.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, reason: str = "unreachable", retryable: bool = True):
+    def __init__(self, message: str, *, reason: str = "unreachable"):
         super().__init__(message)
         self.reason = reason
-        self.retryable = retryable

@@ -1,7 +1,7 @@
 """Reads samples and rules from a server that speaks Prometheus' HTTP API.
 
 Range reads ask for no compression: on a local network gzip costs the server three to six times
-the transfer (measured; see DECISIONS.md). They are cut into spans below the server's limit of
+the transfer (measured; see DECISIONS.md 10). They are cut into spans below the server's limit of
 11,000 points, and a span the server finds too large is halved.
 """
 
@@ -53,6 +53,8 @@ class Prometheus:
         Called after each query with its outcome (``ok`` or a `SourceError.reason`).
     transport : httpx.BaseTransport, optional
         Another transport, for tests.
+    setting : str
+        Where the address comes from, for messages.
 
     Raises
     ------
@@ -65,8 +67,10 @@ class Prometheus:
         settings: PrometheusSettings,
         observe: Callable[[str], None] = lambda outcome: None,
         transport: httpx.BaseTransport | None = None,
+        setting: str = "prometheus.url",
     ) -> None:
         self.url = settings.url
+        self._setting = setting
         self._observe = observe
         self._client = httpx.Client(
             base_url=settings.url,
@@ -83,7 +87,10 @@ class Prometheus:
 
     def ready(self) -> None:
         """Ask for one trivial query; raise SourceError when the server cannot answer it."""
-        self._post("/api/v1/query", {"query": "1"})
+        if self._post("/api/v1/query", {"query": "1"}).get("status") != "success":
+            raise SourceError(
+                f"{self.url}/api/v1/query: unexpected answer; {self._advice}", reason="bad_response"
+            )
 
     def rules(self) -> list[dict[str, Any]]:
         """Return all rules the server has loaded, as its rules API describes them."""
@@ -165,6 +172,10 @@ class Prometheus:
         reading = self.read(((query, ()),), start, end, step, limit=1_000_000)
         return dict(zip(reading.matrix.labels, ~reading.matrix.absent, strict=True))
 
+    @property
+    def _advice(self) -> str:
+        return f"does {self._setting} lead to a Prometheus?"
+
     def _range(self, query: str, start: int, end: int, step: int) -> list[Sampled]:
         """Return the labels and (time, text) pairs of each series of one span."""
         form = {"query": query, "start": str(start), "end": str(end), "step": str(step)}
@@ -183,7 +194,6 @@ class Prometheus:
             raise SourceError(
                 f"{self.url}: {_short(query)} gives no series; a signal must be an instant vector",
                 reason="bad_query",
-                retryable=False,
             )
         try:
             # A native histogram has no values.
@@ -192,8 +202,7 @@ class Prometheus:
             ]
         except (KeyError, TypeError, ValueError, AttributeError):
             raise SourceError(
-                f"{self.url}: unexpected answer to {_short(query)}; does prometheus.url lead to a "
-                "Prometheus?",
+                f"{self.url}: unexpected answer to {_short(query)}; {self._advice}",
                 reason="bad_response",
             ) from None
 
@@ -223,7 +232,7 @@ class Prometheus:
             ) from None
         except httpx.HTTPError as error:
             raise SourceError(
-                f"{where}: cannot be reached ({error}); is prometheus.url right?"
+                f"{where}: cannot be reached ({error}); is {self._setting} right?"
             ) from None
         try:
             body = orjson.loads(response.content)
@@ -231,38 +240,37 @@ class Prometheus:
             body = None
         if response.status_code == 200 and isinstance(body, dict):
             return body
-        said = body.get("error", "") if isinstance(body, dict) else ""
-        raise _refusal(where, response.status_code, said, content.get("data", {}).get("query", ""))
+        said = str(body.get("error", "")) if isinstance(body, dict) else ""
+        query = content.get("data", {}).get("query", "")
+        raise _refusal(where, response.status_code, said, query, self._advice)
 
 
 def rules_source(source: Prometheus, settings: PrometheusSettings, url: str | None) -> Prometheus:
     """Return the client for rules: `source` itself unless they live at another address."""
     if url is None or url == settings.url:
         return source
-    return Prometheus(settings.model_copy(update={"url": url}))
+    return Prometheus(settings.model_copy(update={"url": url}), setting="rules.url")
 
 
-def _refusal(where: str, status: int, said: str, query: str) -> SourceError:
+def _refusal(where: str, status: int, said: str, query: str, advice: str) -> SourceError:
     """Return the error for an answer that is no result."""
     about = f"{_short(query)}: " if query else ""
     if status in (401, 403):
         return SourceError(
             f"{where}: access refused (HTTP {status}); check the credentials in prometheus:",
             reason="refused",
-            retryable=False,
         )
     if status == 400 and "exceeded maximum resolution" in said:
         return SourceError(f"{where}: {about}{said}", reason="too_large")
     if status == 400:
-        return SourceError(
-            f"{where}: {about}{said or 'bad request'}", reason="bad_query", retryable=False
-        )
+        return SourceError(f"{where}: {about}{said or 'bad request'}", reason="bad_query")
     if status == 422:
         return SourceError(f"{where}: {about}{said}", reason="execution")
     if status in (503, 504):
         return SourceError(f"{where}: {about}{said or 'overloaded'}", reason="timeout")
     return SourceError(
-        f"{where}: unexpected answer HTTP {status} {said}".rstrip(), reason="bad_response"
+        f"{where}: unexpected answer {' '.join(f'HTTP {status} {said}'.split())}; {advice}",
+        reason="bad_response",
     )
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from detector import access
 from detector.discovery import Discovery, discover
 from detector.durations import format_duration
 from detector.errors import DetectorError
@@ -40,9 +41,11 @@ class Check:
     exit_code: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
+        """Return plain data for JSON, without the values of headers: they may be secrets."""
+        settings = self.settings.model_dump(mode="json")
+        settings["prometheus"]["headers"] = dict.fromkeys(self.settings.prometheus.headers, "***")
         return {
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": settings,
             "findings": [asdict(f) for f in self.findings],
             "signals": [s.name for s in self.signals],
             "ok": self.exit_code == 0,
@@ -107,10 +110,14 @@ def _targets(settings: Settings) -> list[Finding]:
     from prometheus_api_client.exceptions import PrometheusApiClientException
     from requests.exceptions import RequestException
 
-    if settings.prometheus.username or settings.prometheus.bearer_token_file:
+    server = settings.prometheus
+    # The library is not given passwords and certificates; a refusal would be no finding.
+    if server.username or server.ca_file or server.cert_file:
         return []
     try:
-        client = PrometheusConnect(url=settings.prometheus.url, timeout=settings.prometheus.timeout)
+        client = PrometheusConnect(
+            url=server.url, headers=access.headers(server), timeout=server.timeout
+        )
         active = client.get_targets(state="active")["activeTargets"]
     except (PrometheusApiClientException, RequestException, KeyError, TypeError, ValueError):
         return [Finding("warning", "targets", "the server does not list its scrape targets")]

@@ -168,7 +168,8 @@ def result_labels(result: Mapping[str, str], rule: Labels) -> Labels:
     """Return a query result's labels as Prometheus would record them under a rule.
 
     The rule's labels win; the metric name and the `anomaly_*` markers are not part of the
-    identity of a series.
+    identity of a series. A label named like one of ours has its name in the output already:
+    series that would be written alike are one series.
 
     Examples
     --------
@@ -176,13 +177,14 @@ def result_labels(result: Mapping[str, str], rule: Labels) -> Labels:
     (('job', 'a'), ('team', 'y'))
     """
     merged = {**result, **dict(rule)}
-    return label_set(
+    own = label_set(
         {
             k: v
             for k, v in merged.items()
             if k != "__name__" and not k.startswith(names.RULE_LABEL_PREFIX)
         }
     )
+    return label_set(_without_reserved(own))
 
 
 def output_labels(labels: Labels, signal: str, kind: str) -> dict[str, str]:
@@ -198,6 +200,15 @@ def output_labels(labels: Labels, signal: str, kind: str) -> dict[str, str]:
     >>> output_labels((("kind", "x"),), "rps", "traffic")["exported_kind"]
     'x'
     """
+    out = _without_reserved(labels)
+    for name in names.IDENTITY_LABELS:
+        out.setdefault(name, "")
+    out[names.SIGNAL] = signal
+    out[names.KIND] = kind
+    return out
+
+
+def _without_reserved(labels: Labels) -> dict[str, str]:
     own = dict(labels)
     out = {k: v for k, v in own.items() if k not in names.RESERVED_LABELS}
     for name in sorted(names.RESERVED_LABELS & own.keys()):
@@ -205,8 +216,4 @@ def output_labels(labels: Labels, signal: str, kind: str) -> dict[str, str]:
         while free in out:
             free = names.EXPORTED_PREFIX + free
         out[free] = own[name]
-    for name in names.IDENTITY_LABELS:
-        out.setdefault(name, "")
-    out[names.SIGNAL] = signal
-    out[names.KIND] = kind
     return out

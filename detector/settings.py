@@ -1,21 +1,18 @@
-"""The configuration: defaults, then detector.yml, then DETECTOR_* variables; strict everywhere."""
+"""What can be set: every key of the configuration with its default, type and limits."""
 
 from __future__ import annotations
 
-import difflib
-import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 from pydantic_settings import (
@@ -54,6 +51,8 @@ def _server_url(url: str) -> str:
         raise ValueError(f"{parts.scheme or 'this'} is no http(s) URL; write http://host:9090")
     if parts.username or parts.password:
         raise ValueError("credentials do not belong in a URL; use username and password_file")
+    if "?" in url or "#" in url:
+        raise ValueError("a server's URL has no ? and no #; write http://host:9090")
     try:
         parts.port  # noqa: B018  # looked at for its check
     except ValueError as error:
@@ -61,17 +60,37 @@ def _server_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def known_kind(word: str) -> str | None:
+    """Return the canonical kind for a word, None when it names no kind."""
+    kind = names.kind_of(word)
+    return None if kind == "other" and word.strip().lower() != "other" else kind
+
+
 def _kind(value: str) -> str:
-    kind = names.KIND_ALIASES.get(value, value)
-    if kind not in names.KINDS:
+    kind = known_kind(value)
+    if kind is None:
         raise ValueError(f"unknown kind {value!r}; choose from {', '.join(names.KINDS)}")
     return kind
+
+
+def _listen(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(r"[^:\s]+:\d{1,5}", value):
+        raise ValueError("write host:port, such as 127.0.0.1:9112 or 0.0.0.0:9112")
+    return value
+
+
+def _limits(value: Any) -> Any:
+    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 2):
+        raise ValueError("limits must be [lower, upper]; null means none")
+    return value
 
 
 Duration = Annotated[float, BeforeValidator(_seconds)]
 WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 Kind = Annotated[str, AfterValidator(_kind)]
+Listen = Annotated[str, BeforeValidator(_listen)]
+Limits = Annotated[tuple[float | None, float | None] | None, BeforeValidator(_limits)]
 
 
 class Strict(BaseModel):
@@ -109,7 +128,7 @@ class PolicySettings(Strict):
     min_abs: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     min_rel: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     missing: Missing | None = None
-    limits: tuple[float | None, float | None] | None = None
+    limits: Limits = None
 
     @model_validator(mode="after")
     def _ordered(self) -> PolicySettings:
@@ -155,9 +174,9 @@ class Settings(BaseSettings):
     delay: Duration = 30.0
     signals: list[SignalSettings] = []
     policies: dict[str, PolicySettings] = {}
-    max_series: Annotated[int, Field(ge=1)] = 10_000
+    max_series: Annotated[int, Field(ge=1)] = 1_000
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
-    listen: Annotated[str, Field(pattern=r"^[^:\s]+:\d{1,5}$")] = "127.0.0.1:9112"
+    listen: Listen = "127.0.0.1:9112"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -171,6 +190,11 @@ class Settings(BaseSettings):
             if signal.name in seen:
                 raise ValueError(f"signal {signal.name!r} is defined twice; one query a name here")
             seen.add(signal.name)
+        kinds: dict[str, str] = {}
+        for word in self.policies:
+            first = kinds.setdefault(known_kind(word) or word, word)
+            if first != word:
+                raise ValueError(f"policies: {first!r} and {word!r} are the same kind; keep one")
         return self
 
     @classmethod
@@ -201,7 +225,8 @@ def policy_of(
     if name.endswith("_ratio"):
         # The naming convention of Prometheus: a share of one.
         values["lower"], values["upper"] = 0.0, 1.0
-    for layer in (settings.policies.get(kind), settings.policies.get(name), own):
+    of_kind = next((p for word, p in settings.policies.items() if known_kind(word) == kind), None)
+    for layer in (of_kind, settings.policies.get(name), own):
         if layer is None:
             continue
         for field in ("direction", "min_abs", "min_rel", "missing"):
@@ -220,95 +245,3 @@ def own_signals(settings: Settings) -> list[Signal]:
         Signal(s.name, s.kind, ((s.query, ()),), policy_of(settings, s.name, s.kind, s))
         for s in settings.signals
     ]
-
-
-def load(path: Path | None, environ: dict[str, str] | None = None) -> Settings:
-    """Read and check the configuration.
-
-    Parameters
-    ----------
-    path : Path, optional
-        A YAML file; without it the defaults and the environment hold.
-    environ : dict, optional
-        Only for the check of misspelt names; the values come from the process environment.
-
-    Raises
-    ------
-    ConfigError
-        With one line per mistake, each naming the key and what to do.
-    """
-    _check_environment(dict(os.environ) if environ is None else environ)
-    data = _read(path) if path else {}
-    try:
-        return Settings(**data)
-    except ValidationError as error:
-        raise ConfigError(
-            "; ".join(_describe(_origin(path, e["loc"]), e) for e in error.errors())
-        ) from None
-    except ValueError as error:
-        # pydantic-settings: a DETECTOR_ variable for a section that is no JSON.
-        raise ConfigError(f"environment: {error}") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give the path with --config") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{where}: no valid YAML: {problem}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ConfigError(f"{path}: the top level must be keys and values such as 'step: 1m'")
-    return data
-
-
-def _origin(path: Path | None, location: tuple[Any, ...]) -> str:
-    """Return where the value at a location came from: the environment wins over the file."""
-    variables = {name.upper() for name in os.environ}
-    parts = [str(part).upper() for part in location]
-    from_variable = any(PREFIX + "__".join(parts[: i + 1]) in variables for i in range(len(parts)))
-    return "environment" if path is None or from_variable else str(path)
-
-
-def _describe(origin: str, error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"]) or "settings"
-    if error["type"] == "extra_forbidden":
-        known = _keys_at(error["loc"][:-1])
-        close = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-        return f"{origin}: unknown key {where!r}; {hint}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{origin}: {where}: {message}"
-
-
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    sections: dict[str, type[BaseModel]] = {
-        "prometheus": PrometheusSettings,
-        "rules": RulesSettings,
-        "signals": SignalSettings,
-        "policies": PolicySettings,
-    }
-    model = sections.get(str(location[0]), Settings) if location else Settings
-    return sorted(model.model_fields)
-
-
-def _check_environment(environ: dict[str, str]) -> None:
-    known = {PREFIX + key.upper() for key in Settings.model_fields}
-    for section, model in (("prometheus", PrometheusSettings), ("rules", RulesSettings)):
-        known |= {f"{PREFIX}{section.upper()}__{key.upper()}" for key in model.model_fields}
-    for name in sorted(environ):
-        upper = name.upper()
-        if not upper.startswith(PREFIX) or upper in known:
-            continue
-        if upper.startswith(f"{PREFIX}POLICIES__"):
-            continue
-        close = difflib.get_close_matches(upper, sorted(known), 1)
-        hint = f"did you mean {close[0]}?" if close else "see the README for the known ones"
-        raise ConfigError(f"environment: unknown variable {name}; {hint}")

@@ -135,8 +135,7 @@ def _wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.1)
     lines = log.read_text(errors="replace").strip().splitlines() or ["(no output)"]
     raise SourceError(
-        f"the churn service, whose cost is to be measured, did not start: {lines[-1]}",
-        retryable=False,
+        f"the churn service, whose cost is to be measured, did not start: {lines[-1]}"
     )
 
 

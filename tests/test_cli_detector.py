@@ -93,6 +93,18 @@ def test_an_unreachable_server_is_exit_code_3(
     assert "cannot be reached" in out + err
 
 
+@pytest.mark.parametrize("command", ["run", "check", "signals"])
+def test_a_token_that_cannot_be_sent_is_exit_code_2(
+    detector: Callable[..., Result], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "token").write_bytes(b"hunter2\xff")
+    text = f"prometheus: {{bearer_token_file: '{tmp_path / 'token'}'}}"
+    code, out, err = detector(command, "-c", config(tmp_path, text))
+    assert (code, out) == (2, "")
+    assert "prometheus.bearer_token_file: " in one_line(err)
+    assert "hunter2" not in err
+
+
 def test_unknown_commands_and_options_are_exit_code_2(detector: Callable[..., Result]) -> None:
     assert detector("explode")[0] == 2
     assert detector("check", "--nope")[0] == 2
@@ -180,7 +192,7 @@ def test_backtest(detector: Callable[..., Result], tmp_path: Path) -> None:
     assert rows[1][0] == str(MONDAY)
     assert sum(int(row[7]) for row in rows[1:]) in range(10, 16)
     # An alias of a kind is the kind.
-    assert detector("backtest", path, "--step", "5m", "--scores", out, "--kind", "requests")[0] == 0
+    assert detector("backtest", path, "--step", "5m", "--scores", out, "--kind", "Requests")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -193,6 +205,8 @@ def test_backtest(detector: Callable[..., Result], tmp_path: Path) -> None:
         (["rps.csv", "--scores", "o.csv", "--kind", "weather"], "--kind weather: choose from"),
         (["rps.csv", "--scores", "nowhere/o.csv"], "the folder does not exist"),
         (["rps.csv", "--scores", "."], "cannot be written"),
+        (["rps.csv", "--scores", "./rps.csv"], "--scores is the file that is read"),
+        (["rps.csv", "--scores", "link.csv"], "--scores is the file that is read"),
         (["rps.csv", "--scores", "o.csv", "--config", "absent.yml"], "absent.yml"),
     ],
 )
@@ -204,10 +218,12 @@ def test_backtest_with_wrong_arguments(
     says: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    series(tmp_path / "rps.csv", days=1)
+    text = series(tmp_path / "rps.csv", days=1).read_text()
+    (tmp_path / "link.csv").symlink_to("rps.csv")
     code, _, err = detector("backtest", *given)
     assert code == 2
     assert says in one_line(err)
+    assert (tmp_path / "rps.csv").read_text() == text
 
 
 class Hanging:

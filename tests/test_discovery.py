@@ -63,6 +63,7 @@ def test_own_signals_join_and_collisions_are_refused() -> None:
 def test_a_policy_for_nobody_is_said() -> None:
     result = found([rule("a")], policies={"a": {}, "traffic": {}, "c": {}})
     assert [w.split(":")[0] for w in result.warnings] == ["policies.c"]
+    assert found([rule("a")], policies={"Resource": {}, "requests": {}}).warnings == ()
 
 
 def test_rules_can_be_switched_off() -> None:
@@ -116,3 +117,6 @@ def test_a_bad_rule_file_is_one_line(tmp_path: Path, text: str, says: str) -> No
 def test_no_file_matches(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no file matches"):
         rules_of_files([str(tmp_path / "*.yml")])
+    (tmp_path / "a.yml").write_text("groups:\n")
+    with pytest.raises(ConfigError, match=r"no file matches .*b\.yml$"):
+        rules_of_files([str(tmp_path / "a.yml"), str(tmp_path / "b.yml")])

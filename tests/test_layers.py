@@ -19,6 +19,7 @@ ORDER = [
     ["kernels", "models.seasonal", "score", "pipeline"],
     [
         "settings",
+        "configuration",
         "telemetry",
         "access",
         "prometheus",

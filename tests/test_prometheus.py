@@ -13,10 +13,11 @@ import orjson
 import pytest
 from server import Server
 from synthetic import MONDAY, labels
+from tools import free_port
 
 from detector import prometheus
 from detector.errors import ConfigError, SourceError
-from detector.prometheus import Prometheus, Reading
+from detector.prometheus import Prometheus, Reading, rules_source
 from detector.settings import PrometheusSettings
 
 T = MONDAY
@@ -88,7 +89,6 @@ def test_a_bad_query_is_reported_with_the_servers_words(server: Server) -> None:
     with pytest.raises(SourceError, match="parse error") as caught:
         read(client(server), "sum(")
     assert caught.value.reason == "bad_query"
-    assert not caught.value.retryable
     assert "\n" not in str(caught.value)
 
 
@@ -108,6 +108,14 @@ def test_a_label_set_given_twice_is_the_first_ones(server: Server) -> None:
         assert reading.matrix.labels == (labels(job="a"), labels(job="b"))
         # The second has a say only where the first has nothing, whatever span is read.
         assert reading.matrix.values[0].tolist() == [1.0] * 5 + [2.0] * 5
+
+
+def test_labels_that_are_written_alike_are_one_series(server: Server) -> None:
+    server.write("m", GRID, 1.0, kind="x")
+    server.write("m", GRID, 2.0, exported_kind="x")
+    reading = read(client(server), "m")
+    assert reading.matrix.labels == (labels(exported_kind="x"),)
+    assert reading.duplicates == 1
 
 
 def test_rule_labels_override(server: Server) -> None:
@@ -186,6 +194,7 @@ def of(result: Any) -> dict[str, Any]:
         (500, {"error": "oops"}, "bad_response"),
         (503, b"starting", "timeout"),
         (400, {"error": "parse error"}, "bad_query"),
+        (400, {"error": 5}, "bad_query"),
         (422, {"error": "query processing would load too many samples"}, "execution"),
     ],
 )
@@ -196,8 +205,27 @@ def test_a_server_that_misbehaves(status: int, body: Any, reason: str) -> None:
     assert caught.value.reason == reason
     assert "\n" not in str(caught.value)
     assert len(seen) == 1
+    if reason == "bad_response" and "sample" not in str(caught.value):
+        assert "does prometheus.url lead to a Prometheus?" in str(caught.value)
     with pytest.raises(SourceError):
         source.rules()
+
+
+@pytest.mark.parametrize("body", [{"hello": "world"}, {"status": "error"}])
+def test_another_servers_json_is_not_ready(body: dict[str, Any]) -> None:
+    source, _ = fake(answered(200, body))
+    with pytest.raises(SourceError, match=r"does prometheus\.url lead to a Prometheus\?"):
+        source.ready()
+    fake(answered(200, GOOD))[0].ready()
+
+
+def test_another_server_for_rules_is_blamed_by_its_own_setting() -> None:
+    settings = PrometheusSettings(url="http://prometheus.invalid")
+    source = Prometheus(settings)
+    rules = rules_source(source, settings, f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(SourceError, match=r"is rules\.url right\?"):
+        rules.rules()
+    assert rules_source(source, settings, settings.url) is source
 
 
 @pytest.mark.parametrize(
@@ -287,3 +315,52 @@ def test_what_is_sent(tmp_path: Path) -> None:
 def test_credentials_that_cannot_be_read_are_one_line(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="prometheus"):
         Prometheus(PrometheusSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"hunter2\nhunter2", "bearer_token_file"),
+        (b"hunter2\x00", "bearer_token_file"),
+        ("hunter2\u00e9".encode(), "bearer_token_file"),
+        (b"hunter2\xff", "bearer_token_file"),
+    ],
+)
+def test_a_token_that_is_no_token(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        Prometheus(PrometheusSettings(bearer_token_file=tmp_path / "token"))
+    assert says in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["", " hunter2", "hunter2 ", "hunter2\nX: y", "hunter2\u00e9"])
+def test_a_header_that_cannot_be_sent(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^prometheus\.headers\.X-Scope-OrgID: ") as caught:
+        Prometheus(PrometheusSettings(headers={"X-Scope-OrgID": value}))
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "X Y", "X:hunter2", "hunter2\n", "hunter2\u00e9"])
+def test_a_header_name_that_is_none(name: str) -> None:
+    with pytest.raises(ConfigError, match="name of header 2") as caught:
+        Prometheus(PrometheusSettings(headers={"X-Scope-OrgID": "t", name: "v"}))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"hunter2\xff")
+    with pytest.raises(ConfigError, match="password_file") as caught:
+        Prometheus(PrometheusSettings(username="u", password_file=tmp_path / "password"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_token_and_user_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("abc")
+    secret = tmp_path / "secret"
+    with pytest.raises(ConfigError, match="bearer_token_file and username"):
+        Prometheus(PrometheusSettings(username="u", password_file=secret, bearer_token_file=secret))

@@ -11,7 +11,7 @@ import yaml
 from tools import ROOT, run, serving
 
 from detector import names
-from detector.settings import load
+from detector.configuration import load
 
 CONFIG = ROOT / "simulator" / "config"
 JOBS = {"prometheus", "pushgateway", "churn", "traffic", "detector", "alertmanager"}
@@ -77,7 +77,7 @@ def test_policies_are_for_signals_that_exist() -> None:
 def test_prometheus_serves_every_runbook_that_an_alert_links_to(tmp_path: Path) -> None:
     rules = "\n".join(p.read_text("utf-8") for p in (ROOT / "rules").glob("*.rules.yml"))
     paths = re.findall(r"runbook_url: http://localhost:9090(/\S+)", rules)
-    assert len(paths) == 14
+    assert len(paths) == 16
     (tmp_path / "prometheus.yml").write_text("{}", encoding="utf-8")
     flags = (
         f"--config.file={tmp_path / 'prometheus.yml'}",

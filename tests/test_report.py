@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -79,6 +81,47 @@ def test_the_real_span_of_history(server: Server) -> None:
     assert rows["young"].oldest == NOW - 3600
     assert (rows["none"].oldest, rows["none"].series) == (None, 0)
     assert "parse error" in rows["bad"].error
+
+
+def test_header_values_are_not_printed() -> None:
+    headers = {"Authorization": "Basic hunter2", "X-Scope-OrgID": "tenant"}
+    data = report.Check(Settings(prometheus={"headers": headers}), ()).as_dict()
+    assert data["settings"]["prometheus"]["headers"] == dict.fromkeys(headers, "***")
+    assert "hunter2" not in json.dumps(data)
+
+
+class Targets(BaseHTTPRequestHandler):
+    """A server of many tenants: it answers everything, but only to a known tenant."""
+
+    def do_GET(self) -> None:
+        known = self.headers["X-Scope-OrgID"] == "tenant"
+        data = b'{"status": "success", "data": {"activeTargets": [], "groups": []}}'
+        self.send_response(200 if known else 401)
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_the_targets_are_asked_with_the_headers() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Targets) as tenants:
+        threading.Thread(target=tenants.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{tenants.server_port}"
+        given = {"url": url, "headers": {"X-Scope-OrgID": "tenant"}}
+        result = report.check(Settings(prometheus=given), NOW)
+        tenants.shutdown()
+    assert "no scrape target on port 9112" in findings(result, "warning")["targets"]
+
+
+@pytest.mark.parametrize("key", ["ca_file", "cert_file"])
+def test_targets_behind_certificates_are_not_looked_at(server: Server, key: str) -> None:
+    # Over plain http the files are not read.
+    given = {"url": server.url, key: "/nowhere.pem"}
+    result = report.check(Settings(prometheus=given), NOW)
+    assert "targets" not in {f.subject for f in result.findings}
 
 
 @pytest.mark.parametrize("terminal", [True, False])

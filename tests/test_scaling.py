@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
 from tools import ROOT, run
 
+from detector.configuration import load
 from detector.durations import parse_duration
 from detector.errors import ConfigError
-from detector.settings import load
 from simulator.layout import SIGNAL_RULES, claimed, make_layout, owner
 from simulator.processes import PortReservations
 from simulator.scaling import PROFILES, Places, relocate, scale_promql, scale_text
@@ -132,7 +134,34 @@ def test_the_programs_accept_the_files_of_a_stack(tmp_path: Path, profile: str) 
             text = path.read_text(encoding="utf-8")
             for name in layout.addresses:
                 assert name not in text, f"{path} still names {name}"
+            assert "localhost:3000/d/" not in text, f"{path} links to Grafana"
     ports.close()
+
+
+@pytest.mark.parametrize("profile", ["fast", "production"])
+def test_links_to_the_dashboard_become_graphs(tmp_path: Path, profile: str) -> None:
+    ports = PortReservations()
+    with claimed(tmp_path / "stack") as directory:
+        layout = make_layout(directory, PROFILES[profile], ports)
+        layout.write_rules()
+    ports.close()
+    links = {
+        rule["alert"]: rule["annotations"]["dashboard_url"]
+        for name in ("anomaly", "meta")
+        for group in yaml.safe_load((directory / f"rules/{name}.rules.yml").read_text())["groups"]
+        for rule in group["rules"]
+    }
+    queries = {}
+    for alert, link in links.items():
+        assert link.startswith(f"{layout.url('prometheus:9090')}/graph?")
+        # Prometheus fills the label in; it puts escapes of its own where these have none.
+        filled = re.sub(r"\{\{ \$labels\.(\w+) \| urlquery \}\}", r"of+\1", link)
+        (queries[alert],) = parse_qs(urlsplit(filled).query)["g0.expr"]
+    names = '__name__=~"anomaly_(observed|expected|lower|upper)"'
+    assert queries["AnomalyTraffic"] == f'{{{names},signal="of signal",job="of job"}}'
+    assert queries["AnomalySignalFailing"] == f'{{{names},signal="of signal"}}'
+    assert queries["JobDown"] == f'{{{names},job="of job"}}'
+    assert queries["AnomalyDetectorDown"] == "anomaly_score"
 
 
 def test_every_window_of_the_fast_profile_holds_two_seeded_samples(tmp_path: Path) -> None:

@@ -30,11 +30,8 @@ def test_an_empty_label_is_an_absent_one() -> None:
 
 
 def test_reserved_labels_are_kept_under_another_name() -> None:
-    out = output_labels(
-        labels(signal="s", kind="k", channel="c", exported_signal="e", instance="i"),
-        "rps",
-        "traffic",
-    )
+    result = {"signal": "s", "kind": "k", "channel": "c", "exported_signal": "e", "instance": "i"}
+    out = output_labels(result_labels(result, ()), "rps", "traffic")
     assert out == {
         "exported_signal": "e",
         "exported_exported_signal": "s",
@@ -47,9 +44,13 @@ def test_reserved_labels_are_kept_under_another_name() -> None:
     }
 
 
+def test_labels_that_are_written_alike_are_one_series() -> None:
+    assert result_labels({"kind": "x"}, ()) == result_labels({"exported_kind": "x"}, ())
+
+
 @given(st.dictionaries(NAMES, st.sampled_from(["x", "y"]), max_size=6))
 def test_no_label_value_is_lost(own: dict[str, str]) -> None:
-    out = output_labels(label_set(own), "rps", "traffic")
+    out = output_labels(result_labels(own, ()), "rps", "traffic")
     assert out["signal"] == "rps"
     assert out["kind"] == "traffic"
     kept = {k: v for k, v in out.items() if k not in ("signal", "kind") and v}

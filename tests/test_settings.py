@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from detector.configuration import load
 from detector.errors import ConfigError
 from detector.series import Policy
-from detector.settings import Settings, load, own_signals, policy_of
+from detector.settings import Settings, own_signals, policy_of
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +108,6 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("step: -1m", "is no duration"),
         ("profile: 7m", "must be a multiple of step (60s) and divide a day"),
         ("history: 100s", "history (100s) must be a positive multiple"),
-        ("listen: 9112", "listen"),
         ("max_series: 0", "max_series"),
         ("prometheus: {url: 'localhost:9090'}", "write http://host:9090"),
         ("prometheus: {url: 'http://a:b@host:9090'}", "credentials do not belong in a URL"),
@@ -120,6 +120,19 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("policies: {a: {min_abs: -1}}", "min_abs"),
         ("policies: {a: {min_abs: .nan}}", "min_abs"),
         ("log_level: loud", "log_level"),
+        ("prometheus: {url: 'http://host:9090/?a=b'}", "no ? and no #"),
+        ("prometheus: {url: 'http://host:9090/#graph'}", "no ? and no #"),
+        ("listen: ':9112'", "write host:port, such as 127.0.0.1:9112"),
+        ("listen: 9112", "write host:port, such as 127.0.0.1:9112"),
+        ("policies: {a: {limits: [0]}}", "limits must be [lower, upper]; null means none"),
+        ("policies: {a: {limits: [0, 1, 2]}}", "limits must be [lower, upper]"),
+        ("policies: {a: {limits: 5}}", "limits must be [lower, upper]"),
+        ("policies: {requests: {}, Traffic: {}}", "'requests' and 'Traffic' are the same kind"),
+        (
+            "step: 1m\ndelay: 20s\nstep: 2m",
+            "detector.yml:3: no valid YAML: key 'step' is given twice",
+        ),
+        ("rules:\n  url: http://a\n  url: http://b", "detector.yml:3: "),
         ("- a list", "the top level must be keys and values"),
         ("a: b: c", "no valid YAML"),
         ("1: 2", "the top level must be keys and values"),
@@ -130,6 +143,50 @@ def test_one_line_for_one_mistake(tmp_path: Path, text: str, says: str) -> None:
     message = refused(tmp_path, text)
     assert says in message
     assert str(tmp_path / "detector.yml") in message
+
+
+def test_the_same_key_in_two_places_is_no_duplicate(tmp_path: Path) -> None:
+    text = """
+    policies:
+      a: &base {min_abs: 1, min_rel: 1}
+      b: &more {<<: *base, min_abs: 2}
+      c: {<<: *more, min_abs: 3}
+    """
+    policies = load(config(tmp_path, text)).policies
+    assert [policies[name].min_abs for name in "abc"] == [1, 2, 3]
+    assert policies["c"].min_rel == 1
+
+
+def test_a_wrong_file_is_not_echoed(tmp_path: Path) -> None:
+    text = "".join(f"{name * 30}: secret_{name}\n" for name in "abcdefgh")
+    message = refused(tmp_path, text)
+    assert message.count("unknown key") == 3
+    assert message.count("known keys:") == 1
+    assert "and 5 more mistakes" in message
+    assert "secret" not in message
+    assert message.count(str(tmp_path)) == 1
+    assert len(message) <= 400
+    assert len(refused(tmp_path, f"{'k' * 5000}: 1")) <= 400
+    assert len(refused(tmp_path, f"step: {'v' * 5000}")) <= 400
+    assert len(refused(tmp_path, f"? {'d' * 500}\n: 1\n? {'d' * 500}\n: 1")) <= 400
+    both = refused(tmp_path, "qwertz: 1\nprometheus: {asdfgh: 1}")
+    assert both.count("known keys:") == 2
+    refused(tmp_path, 'policies: {"two\\nlines": {min_abs: -1}}')
+
+
+def test_a_kind_may_be_written_as_in_the_rules() -> None:
+    settings = Settings(
+        policies={
+            "Requests": {"min_rel": 0.5},
+            "resource": {"min_abs": 2},
+            "OTHER": {"min_abs": 3},
+        },
+        signals=[{"name": "a", "query": "up", "kind": "Resource"}],
+    )
+    assert policy_of(settings, "rps", "traffic").min_rel == 0.5
+    assert policy_of(settings, "cpu", "saturation").min_abs == 2
+    assert policy_of(settings, "x", "other").min_abs == 3
+    assert own_signals(settings)[0].kind == "saturation"
 
 
 def test_a_secret_in_a_url_is_not_repeated(tmp_path: Path) -> None:
@@ -170,7 +227,12 @@ def test_a_misspelt_variable(monkeypatch: pytest.MonkeyPatch, name: str, says: s
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("DETECTOR_STEP", "soon"), ("DETECTOR_SIGNALS", "no json"), ("DETECTOR_MAX_SERIES", "-1")],
+    [
+        ("DETECTOR_STEP", "soon"),
+        ("DETECTOR_SIGNALS", "no json"),
+        ("DETECTOR_MAX_SERIES", "-1"),
+        ("DETECTOR_POLICIES__TRAFFIC", "no json"),
+    ],
 )
 def test_a_bad_value_in_a_variable_is_blamed_on_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -179,3 +241,21 @@ def test_a_bad_value_in_a_variable_is_blamed_on_the_environment(
     with pytest.raises(ConfigError, match="^environment: ") as caught:
         load(config(tmp_path, "delay: 20s"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("DETECTOR_PROMETHEUS", "must be JSON; or use DETECTOR_PROMETHEUS__URL"),
+        ("detector_rules", "must be JSON; or use DETECTOR_RULES__URL"),
+        ("DETECTOR_SIGNALS", "must be JSON"),
+        ("DETECTOR_POLICIES", "must be JSON"),
+        ("DETECTOR_PROMETHEUS__HEADERS", "must be JSON"),
+        ("DETECTOR_RULES__FILES", "must be JSON"),
+    ],
+)
+def test_a_variable_that_is_no_json(monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
+    monkeypatch.setenv(name, "hunter2")
+    with pytest.raises(ConfigError) as caught:
+        load(None)
+    assert str(caught.value) == f"environment: {name} {says}"

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from detector.configuration import load
 from detector.discovery import discover
 from detector.durations import parse_duration
 from detector.names import State
 from detector.pipeline import Schedule, fill_zero, replay
 from detector.prometheus import Prometheus, rules_source
 from detector.score import GONE
-from detector.settings import load
 
 RECOVERY_SECONDS = 3600
 
