@@ -14,7 +14,7 @@ RUN pip install --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md ./
 COPY detector detector
 COPY simulator simulator
-RUN pip install --no-deps .
+RUN pip install --no-deps --no-build-isolation .
 
 # Volumes take over owner and mode of the directories they are mounted on.
 RUN useradd --uid 10001 --create-home app \

@@ -24,7 +24,7 @@ test: tools static
 
 ## The gate before a commit: everything but the end-to-end tests.
 check: tools static
-	@$(BIN)/pytest -m "not e2e"
+	@$(BIN)/pytest -m "not e2e" --numprocesses 2
 
 static: install
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt" >&2; exit 1; }

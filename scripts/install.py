@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
-LOCK_FILE = "requirements.lock"
+LOCK_FILE = "requirements-dev.lock"
 OLDEST_PYTHON = (3, 11)
 
 # All it imports: the distribution's own Python runs it, with nothing else installed.

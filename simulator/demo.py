@@ -60,12 +60,13 @@ def demo(
     Returns
     -------
     int
-        0 when every fault was told and its end too (quiet: when there was no alert), else 1; 130
-        after an interruption.
+        0 when every fault was told in time, and its end too, and no other anomaly was (quiet: when
+        there was no alert), else 1; 130 when interrupted before that is known.
     """
     seconds = parse_duration(quiet) if quiet is not None else None
     console = _console()
     place = directory or new_directory("demo")
+    code = 130
     try:
         with (
             interruptible(),
@@ -84,7 +85,7 @@ def demo(
                 keep_running_until_told(stack)
     except Interrupted as signal:
         _say(console, f"stopped by {signal}; all programs are stopped")
-        return 130
+        return code
     if code == 0 and not keep_running:
         stack.layout.remove_data()
     return code
@@ -117,10 +118,10 @@ def _run_programme(console: Console, stack: Stack) -> int:
     unexplained = outcome.unexplained(alerts, timelines)
     outcome.report(console, watch.view, scores, unexplained)
     _say(console, f"messages, logs and configuration: {stack.layout.directory}")
-    failures = [f"{t.injection.title}: {', '.join(t.missing())}" for t in timelines if t.missing()]
+    failures = outcome.failures(timelines, allowances, unexplained)
     for failure in failures:
-        _say(console, f"DID NOT ARRIVE  {failure}")
-    told = len(timelines) - len(failures)
+        _say(console, failure)
+    told = sum(not timeline.missing() for timeline in timelines)
     _say(console, f"{told} of {len(timelines)} faults were told and their end too")
     return 1 if failures else 0
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -37,6 +39,10 @@ COMPOSE_ADDRESSES = (
 CONTROL_ADDRESSES = ("churn:8001", "traffic:8011")
 # How links in alerts name Prometheus, whose port compose publishes.
 PUBLISHED = {"localhost:9090": "prometheus:9090"}
+
+# A link to the dashboard, and the label and template of each of its variables.
+_DASHBOARD = re.compile(r"http://localhost:3000/d/anomaly-overview(?:[?&]var-\w+=\{\{.*?\}\})*")
+_VARIABLE = re.compile(r"var-(\w+)=(\{\{.*?\}\})")
 
 SIGNAL_RULES = "signals.rules.yml"
 _RULES = ROOT / "rules"
@@ -146,6 +152,7 @@ class Layout:
             text = source.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {source}: {error}") from error
+        text = _as_graphs(text, self.url("prometheus:9090"))
         return render(text, self.profile, self.places(), str(source))
 
 
@@ -168,6 +175,21 @@ def make_layout(directory: Path, profile: Profile, ports: PortReservations) -> L
     layout = Layout(directory, addresses, profile)
     layout.write_configuration()
     return layout
+
+
+def _as_graphs(text: str, prometheus: str) -> str:
+    """Return rules with graphs of Prometheus for Grafana's dashboard, which is not served here."""
+
+    def graph(link: re.Match[str]) -> str:
+        matchers = "".join(
+            quote(f',{label}="') + template + quote('"')
+            for label, template in _VARIABLE.findall(link[0])
+        )
+        expression = quote('{__name__=~"anomaly_(observed|expected|lower|upper)"')
+        expression = f"{expression}{matchers}{quote('}')}" if matchers else "anomaly_score"
+        return f"{prometheus}/graph?g0.expr={expression}&g0.tab=0&g0.range_input=1h"
+
+    return _DASHBOARD.sub(graph, text)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -25,8 +26,13 @@ class Alert:
 
     name: str
     signal: str
+    category: str
     labels: str
     fired: float
+
+    def __str__(self) -> str:
+        """Return its name, signal and labels in a line."""
+        return f"{self.name} {self.signal} {self.labels}"
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,16 @@ def table(timelines: list[Timeline], allowances: dict[str, float]) -> Table:
         most = allowances[timeline.injection.kind]
         taken = timeline.notification_seconds
         verdict = "-" if taken is None else f"{taken:.1f} ({most:.1f})"
-        if taken is not None and taken > most:
+        if _late(timeline, most):
             verdict += " LATE"
         stages = [_seconds(timeline.since_injection(stage)) for stage in STAGES]
         result.add_row(timeline.injection.title, timeline.injection.signal, *stages, verdict)
     return result
+
+
+def _late(timeline: Timeline, most: float) -> bool:
+    taken = timeline.notification_seconds
+    return taken is not None and taken > most
 
 
 def _seconds(value: float | None) -> str:
@@ -87,15 +98,24 @@ def highest_scores(
 
 
 def alerts(watch: Watch, start: float, end: float) -> list[Alert]:
-    """Return the alerts that fired between two moments, in order of time."""
+    """Return the alerts that fired between two moments, in order of time.
+
+    One that fired, was over and fired again is there twice.
+    """
     found = []
     for series in watch.range('ALERTS{alertstate="firing"}', start, end, _STEP_SECONDS):
         labels = {k: v for k, v in series["metric"].items() if k not in ("__name__", "alertstate")}
         name, signal = labels.pop("alertname"), labels.pop(names.SIGNAL, "")
-        for skipped in ("category", "severity", names.KIND):
+        category = labels.pop("category", "")
+        for skipped in ("severity", names.KIND):
             labels.pop(skipped, None)
         text = " ".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        found.append(Alert(name, signal, text, float(series["values"][0][0])))
+        before = -math.inf
+        for moment, _ in series["values"]:
+            # Half a step, because moments are rounded.
+            if moment - before > 1.5 * _STEP_SECONDS:
+                found.append(Alert(name, signal, category, text, float(moment)))
+            before = moment
     return sorted(found, key=lambda alert: alert.fired)
 
 
@@ -106,6 +126,31 @@ def unexplained(found: list[Alert], timelines: list[Timeline]) -> list[Alert]:
         for alert in found
         if not any(t.covers(alert.signal, alert.fired, RECOVERY_SECONDS) for t in timelines)
     ]
+
+
+def failures(
+    timelines: list[Timeline], allowances: dict[str, float], unexpected: list[Alert]
+) -> list[str]:
+    """Return why a demonstration failed, a line a reason; none when it went well.
+
+    Parameters
+    ----------
+    timelines : list of Timeline
+    allowances : dict
+        As of `table`.
+    unexpected : list of Alert
+        Those about anomalies count. Those about the stack itself are only reported: on a machine
+        that is busy otherwise they may be right.
+    """
+    found = []
+    for timeline in timelines:
+        title, most = timeline.injection.title, allowances[timeline.injection.kind]
+        if missing := timeline.missing():
+            found.append(f"DID NOT ARRIVE  {title}: {', '.join(missing)}")
+        if _late(timeline, most):
+            taken = timeline.notification_seconds
+            found.append(f"LATE  {title}: {taken:.1f} s from score to message, not {most:.1f} s")
+    return found + [f"UNEXPECTED  {alert}" for alert in unexpected if alert.category == "anomaly"]
 
 
 def report(console: Console, view: View, scores: list[Highest], unexpected: list[Alert]) -> None:
@@ -119,7 +164,7 @@ def report(console: Console, view: View, scores: list[Highest], unexpected: list
         result.add_row(highest.signal, score, f"{highest.minutes:.1f}")
     console.print(result)
     for alert in unexpected:
-        text = f"UNEXPECTED ALERT  {alert.name} {alert.signal} {alert.labels}"
+        text = f"UNEXPECTED ALERT  {alert}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     cycles = view.cycle_seconds or [float("nan")]
     text = (

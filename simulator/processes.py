@@ -175,12 +175,6 @@ class Supervisor:
                 )
             time.sleep(pause)
 
-    def stop_one(self, name: str) -> None:
-        """Stop one program."""
-        for child in [child for child in self.children if child.name == name]:
-            _stop(child)
-            self.children.remove(child)
-
     def stop(self) -> None:
         """Stop all programs, the last started first; a second signal meanwhile kills them."""
         try:

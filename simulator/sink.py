@@ -7,9 +7,10 @@ import contextlib
 import json
 import logging
 import signal
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -34,6 +35,8 @@ _LARGEST_MESSAGE_BYTES = 4 * 1024 * 1024
 def run_sink(*, host: str, smtp_port: int, http_port: int, directory: Path) -> None:
     """Receive messages until SIGTERM or Ctrl-C; see `sink`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # It tells of every command of every connection.
+    logging.getLogger("mail.log").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -68,18 +71,17 @@ def sink(
         When an address cannot be listened on or the directory not be written.
     """
     store = MessageStore(directory)
-    mail = _Controller(
-        _MailHandler(store), hostname=host, port=smtp_port, data_size_limit=_LARGEST_MESSAGE_BYTES
-    )
     try:
-        mail.start()
+        listener = socket.create_server((host, smtp_port))
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"cannot listen on {host}:{smtp_port} ({error}); choose another port"
         ) from error
+    mail = _Controller(store, listener)
+    mail.start()
     try:
         with serving.background_server(http_app(store), host, http_port) as port:
-            yield store, mail.bound_port, port
+            yield store, listener.getsockname()[1], port
     finally:
         mail.stop()
 
@@ -199,12 +201,15 @@ def mail_text(raw: bytes) -> tuple[str, str]:
 
 
 class _Controller(Controller):
-    """An SMTP server that knows which port it got."""
+    """An SMTP server on a socket that listens already, so that a taken port is known at once."""
 
-    bound_port: int
+    def __init__(self, store: MessageStore, listener: socket.socket):
+        host, port = listener.getsockname()[:2]
+        # The base class connects to this address to see that it works.
+        super().__init__(
+            _MailHandler(store), hostname=host, port=port, data_size_limit=_LARGEST_MESSAGE_BYTES
+        )
+        self._listener = listener
 
-    def _trigger_server(self) -> None:
-        # The base class connects to the configured port to see that it works; 0 is not it.
-        assert isinstance(self.server, asyncio.Server)
-        self.bound_port = self.port = int(self.server.sockets[0].getsockname()[1])
-        super()._trigger_server()  # type: ignore[no-untyped-call]  # aiosmtpd has no types here
+    def _create_server(self) -> Coroutine[Any, Any, asyncio.Server]:
+        return self.loop.create_server(self._factory_invoker, sock=self._listener)

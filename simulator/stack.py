@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -197,10 +199,12 @@ class Stack:
         """Write a file to source, after which `simulator inject` finds this stack."""
         at = self.layout
         path = at.directory / "env"
+        programs = shlex.quote(str(Path(sys.executable).parent))
         path.write_text(
+            f'export PATH={programs}:"$PATH"\n'
             f"export SIMULATOR_CHURN_CONTROL={at.url('churn:8001')}\n"
             f"export SIMULATOR_TRAFFIC_CONTROL={at.url('traffic:8011')}\n"
-            f"export SIMULATOR_TOKEN_FILE={at.token_file}\n",
+            f"export SIMULATOR_TOKEN_FILE={shlex.quote(str(at.token_file))}\n",
             encoding="utf-8",
         )
         return path

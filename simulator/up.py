@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -29,9 +30,10 @@ def up(*, at: str | None, directory: Path | None, seed: int, profile: str = "fas
         ) as stack,
     ):
         typer.echo(f"\n{stack.addresses()}\n")
+        command = os.path.relpath(Path(sys.executable).with_name("simulator"))
         typer.echo(
-            f"  a fault:       . {stack.write_environment()} && simulator inject latency --for 2m\n"
-            f"  stop:          Ctrl-C, or: simulator down --dir {stack.layout.directory}\n"
+            f"  A fault        . {stack.write_environment()} && {command} inject latency --for 2m\n"
+            f"  Stop           Ctrl-C, or: {command} down --dir {stack.layout.directory}\n"
             "  Edited files in rules/ are taken over.\n"
         )
         keep_running_until_told(stack)

@@ -23,6 +23,8 @@ import yaml
 from aiosmtpd.controller import Controller
 from tools import ROOT, free_port, run, serving
 
+from simulator.watch import Message
+
 CONFIG = ROOT / "alertmanager" / "alertmanager.yml"
 TEMPLATES = ROOT / "alertmanager" / "templates"
 HOSTILE = '<!channel> *x* & <http://evil.invalid|Runbook>\nForged: line\u2028and "more" <script>'
@@ -73,6 +75,17 @@ def _two_features() -> dict[str, Any]:
         _alert("AnomalyDrift", feature="REVENUE", instance="churn-0", **labels),
         _alert("AnomalyDrift", "resolved", feature="REGION", instance="churn-0", **labels),
     ]
+    numbers = (
+        "observed 0.843, expected 0.048 (normal 0 to 0.124), score 9.2",
+        "observed 0.617, expected 0.052 (normal 0 to 0.131), score 6.4",
+        "observed 0.164, expected 0.031 (normal 0 to 0.112), score 1.6",
+    )
+    for alert, text in zip(alerts, numbers, strict=True):
+        alert["annotations"] |= {
+            "summary": "The input of the model of churn is not what it usually is at this time "
+            "(churn_feature_drift).",
+            "description": f"Above the normal range: {text} (1 is the edge).",
+        }
     return _message(alerts, alertname="AnomalyDrift", job="churn", signal="churn_feature_drift")
 
 
@@ -147,11 +160,24 @@ def test_messages_are_the_golden_ones(part: str, message: str, tmp_path: Path) -
 def test_the_first_two_lines_say_what_how_bad_and_since_when(tmp_path: Path) -> None:
     title = _render("slack.title", _two_features(), tmp_path)
     first, second, *_ = _render("slack.text", _two_features(), tmp_path).splitlines()
-    assert title == "[FIRING:2] AnomalyDrift churn churn_feature_drift"
-    assert first == "*Latency of churn is not what it usually is at this time.*"
+    assert title == "[FIRING:2] AnomalyDrift churn churn_feature_drift (warning)"
+    assert first.startswith("*The input of the model of churn is not what it usually is at this ")
     assert "MONTANT" in second
-    assert "observed 413ms, expected 187.5ms" in second
+    assert "observed 0.843, expected 0.048" in second
     assert "Firing since 2026-11-21 03:02:00 UTC" in second
+
+
+def test_a_resolved_message_says_so_before_it_speaks_of_the_present(tmp_path: Path) -> None:
+    text = _render("slack.text", _resolved(), tmp_path)
+    assert text.startswith("*Resolved: Latency of churn is not")
+    assert _render("email.text", _resolved(), tmp_path).startswith("Resolved: Latency")
+    assert "<strong>Resolved: Latency" in _render("email.html", _resolved(), tmp_path)
+    # Each summary for itself where they differ.
+    message = _hostile()
+    message["alerts"][0]["status"] = "resolved"
+    first, second, *_ = _render("slack.text", message, tmp_path).splitlines()
+    assert first.startswith("*Resolved: 0 ")
+    assert second.startswith("*1 ")
 
 
 def test_hostile_values_stay_text_in_slack(tmp_path: Path) -> None:
@@ -327,8 +353,8 @@ def test_slack_and_email_arrive_firing_and_resolved(tmp_path: Path) -> None:
     alert = _alert(
         "AnomalyLatency", job="churn", signal="churn_latency_p99", kind="latency", path=HOSTILE
     )
-    title = "[FIRING:1] AnomalyLatency churn churn_latency_p99"
-    done = "[RESOLVED] AnomalyLatency churn churn_latency_p99"
+    title = "[FIRING:1] AnomalyLatency churn churn_latency_p99 (warning)"
+    done = "[RESOLVED] AnomalyLatency churn churn_latency_p99 (warning)"
     sinks = Sinks()
     with _alertmanager(tmp_path, sinks) as client:
         _post(client, alert)
@@ -344,6 +370,8 @@ def test_slack_and_email_arrive_firing_and_resolved(tmp_path: Path) -> None:
     assert [s["title"] for s in sinks.slack] == [title, done]
     assert [s["color"] for s in sinks.slack] == ["warning", "good"]
     assert [m["Subject"] for m in sinks.mails] == [title, done]
+    told = Message(0.0, "email", sinks.mails[0]["Subject"])
+    assert told.is_about("FIRING", "AnomalyLatency", "churn_latency_p99")
     assert "<!channel>" not in sinks.slack[0]["text"]
     assert "observed 413ms" in sinks.slack[0]["text"]
     assert ", resolved " in sinks.slack[1]["text"]
@@ -361,16 +389,31 @@ def test_causes_mute_effects_and_nothing_else(tmp_path: Path) -> None:
 
     def muted(client: httpx.Client) -> set[str]:
         return {
-            a["labels"]["alertname"] + " " + a["labels"]["job"]
+            " ".join(
+                a["labels"][key] for key in ("alertname", "job", "instance") if key in a["labels"]
+            )
             for a in client.get("/api/v2/alerts").json()
             if a["status"]["state"] == "suppressed"
         }
 
+    def instance(number: int) -> dict[str, Any]:
+        return _alert("AnomalySaturation", job="churn", instance=f"churn-{number}", **anomaly)
+
     with _alertmanager(tmp_path, Sinks()) as client:
         _post(client, _alert("InstanceDown", job="churn", instance="churn-0", **meta))
+        _post(client, instance(0), instance(1))
         _post(client, _alert("AnomalyTraffic", job="churn", **anomaly))
         _post(client, _alert("AnomalyTraffic", job="shop", **anomaly))
-        _wait(lambda: muted(client) == {"AnomalyTraffic churn"}, lambda: muted(client))
+        # One dead instance of two: neither the other one nor the job as a whole is silenced.
+        expected = {"AnomalySaturation churn churn-0"}
+        _wait(lambda: muted(client) == expected, lambda: muted(client))
+        _post(client, _alert("JobDown", job="churn", **meta))
+        expected |= {
+            "AnomalySaturation churn churn-1",
+            "AnomalyTraffic churn",
+            "InstanceDown churn churn-0",
+        }
+        _wait(lambda: muted(client) == expected, lambda: muted(client))
         _post(client, _alert("AnomalyDetectorDown", job="detector", **meta))
-        both = {"AnomalyTraffic churn", "AnomalyTraffic shop"}
-        _wait(lambda: muted(client) == both, lambda: muted(client))
+        expected |= {"AnomalyTraffic shop"}
+        _wait(lambda: muted(client) == expected, lambda: muted(client))

@@ -32,7 +32,6 @@ from simulator.churn.schema import (
     LARGEST_BATCH,
     LARGEST_TEXT,
     NUMBERS,
-    REQUIRED,
 )
 from simulator.churn.train import train
 from simulator.population import as_requests, customer_stream, feature_drift, synthetic_customers
@@ -137,7 +136,7 @@ def test_unknown_categories_and_nulls_are_answered(service: Service) -> None:
         "MRG": "YES",
         "user_id": "ünïcode\n",
     }
-    nulls = {name: None for name in FEATURES if name not in REQUIRED}
+    nulls = {name: None for name in FEATURES if name not in ("TENURE", "MRG", "REGULARITY")}
     for customer in (ONE | odd, ONE | nulls, ONE | odd | nulls, ONE | {"REGULARITY": 62}):
         answer = service.post(customer)
         assert answer.status_code == 200, answer.text
@@ -265,7 +264,7 @@ def test_the_model_and_its_reference_are_named(service: Service, model: Path) ->
     labels = frozenset(
         {
             ("version", artefact.load(model).version),
-            ("reference", artefact.load_reference(model).id),
+            ("reference", artefact.load(model).reference.id),
         }
     )
     assert service.metrics()[("churn_model_info", labels)] == 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from simulator import outcome
+from simulator import demo, outcome
 from simulator.demo import PROGRAMME
 from simulator.faults import FAULTS, checked_size, fault_named
 from simulator.layout import claimed, make_layout
 from simulator.outcome import RECOVERY_SECONDS, Alert
-from simulator.processes import PortReservations
+from simulator.processes import Interrupted, PortReservations
 from simulator.scaling import PROFILES
 from simulator.timeline import SIDE_EFFECTS, STAGES, Injection, Timeline, allowance
 from simulator.watch import Message, View
@@ -108,7 +110,7 @@ def test_an_alert_is_explained_by_its_fault_only_while_that_lasts() -> None:
     timeline = _complete()
 
     def explained(signal: str, moment: float) -> bool:
-        return not outcome.unexplained([Alert("A", signal, "", moment)], [timeline])
+        return not outcome.unexplained([Alert("A", signal, "anomaly", "", moment)], [timeline])
 
     assert explained("churn_latency_p99", 120.0)
     assert explained("churn_concurrency", 180.0 + RECOVERY_SECONDS)
@@ -145,6 +147,73 @@ def test_highest_scores_leave_faults_out() -> None:
     assert p99.minutes == 0.0
 
 
+def test_an_alert_that_fires_again_is_listed_again() -> None:
+    labels = {"__name__": "ALERTS", "alertstate": "firing", "severity": "info", "job": "churn"}
+    labels |= {"alertname": "AnomalyLatency", "category": "anomaly", "kind": "latency"}
+    again = 180.0 + RECOVERY_SECONDS + 20
+    moments = [120.001, 125.002, 130.001, again, again + 5.001]
+    recorded = _Recorded(
+        [
+            {
+                "metric": labels | {"signal": LATENCY.signal},
+                "values": [[moment, "1"] for moment in moments],
+            },
+            {"metric": {"alertname": "JobDown", "job": "shop"}, "values": [[50, "1"]]},
+        ]
+    )
+    found = outcome.alerts(recorded, 0, 900)  # type: ignore[arg-type]
+    told = Alert("AnomalyLatency", LATENCY.signal, "anomaly", "job=churn", 120.001)
+    assert found == [
+        Alert("JobDown", "", "", "job=shop", 50.0),
+        told,
+        dataclasses.replace(told, fired=again),
+    ]
+    assert told not in outcome.unexplained(found, [_complete()])
+    assert found[2] in outcome.unexplained(found, [_complete()])
+
+
+def test_what_is_lost_late_or_unexpected_fails_the_demonstration() -> None:
+    good = _complete()
+    allowances = {"latency": 27.5, "errors": 27.5}
+    about_us = Alert("AnomalyScoresStale", "churn_cpu", "meta", "job=detector", 1.0)
+    assert outcome.failures([good], allowances, [about_us]) == []
+    late = _complete()
+    late.times["email"] = 170.0
+    lost = Timeline(Injection("errors", None, "churn_error_ratio", "errors"), 200.0)
+    lost.times |= dict.fromkeys(set(STAGES) - {"email", "email_resolved"}, 210.0)
+    alert = Alert("AnomalySaturation", "churn_cpu", "anomaly", "instance=churn-0", 1.0)
+    assert outcome.failures([good, late, lost], allowances, [alert, about_us]) == [
+        "LATE  latency 0.1: 58.0 s from score to message, not 27.5 s",
+        "DID NOT ARRIVE  errors: e-mail, e-mail resolved",
+        "UNEXPECTED  AnomalySaturation churn_cpu instance=churn-0",
+    ]
+
+
+class _Nothing:
+    """A stack of which only addresses are asked."""
+
+    def addresses(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(("interrupted", "code"), [("programme", 130), ("afterwards", 1)])
+def test_after_an_interruption_the_verdict_counts(
+    interrupted: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def programme(*_: object) -> int:
+        if interrupted == "programme":
+            raise Interrupted("SIGINT")
+        return 1
+
+    def keep_running(_: object) -> None:
+        raise Interrupted("SIGINT")
+
+    monkeypatch.setattr(demo, "running_stack", lambda **_: contextlib.nullcontext(_Nothing()))
+    monkeypatch.setattr(demo, "_run_programme", programme)
+    monkeypatch.setattr(demo, "keep_running_until_told", keep_running)
+    assert demo.demo(at=None, directory=tmp_path, seed=7, keep_running=True) == code
+
+
 def test_the_allowance_follows_the_files_of_the_stack(tmp_path: Path) -> None:
     ports = PortReservations()
     for profile, latency in (
@@ -166,7 +235,7 @@ def test_the_report_says_what_did_not_arrive_and_what_was_late() -> None:
     output = io.StringIO()
     console = Console(file=output, width=160)
     console.print(outcome.table([late, lost], {"latency": 27.5, "errors": 27.5}))
-    unexpected = [Alert("AnomalySaturation", "churn_cpu", "instance=churn-0", 1.0)]
+    unexpected = [Alert("AnomalySaturation", "churn_cpu", "anomaly", "instance=churn-0", 1.0)]
     outcome.report(console, View(cycle_seconds=[0.2, 0.4, 0.3]), [], unexpected)
     text = output.getvalue()
     assert "58.0 (27.5) LATE" in text

@@ -13,25 +13,30 @@ from types import ModuleType
 import pytest
 from tools import ROOT
 
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+# The image installs the first one, .venv the second.
+RUN, DEV = "requirements.lock", "requirements-dev.lock"
+locks = pytest.mark.parametrize("lock", [RUN, DEV])
 
 
-def _locked() -> dict[str, list[str]]:
-    """Return the lines of the lock file by package."""
-    entries = re.split(r"\n(?=[a-zA-Z0-9])", "\n" + LOCK)[1:]
+def _locked(lock: str) -> dict[str, list[str]]:
+    """Return the lines of a lock file by package."""
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=[a-zA-Z0-9])", "\n" + text)[1:]
     return {re.split(r"[=\s]", entry)[0]: entry.splitlines() for entry in entries}
 
 
-def test_the_lock_file_names_no_place() -> None:
-    for line in LOCK.splitlines():
+@locks
+def test_a_lock_file_names_no_place(lock: str) -> None:
+    for line in (ROOT / lock).read_text(encoding="utf-8").splitlines():
         assert "://" not in line
         assert not line.startswith("-")
         assert "file:" not in line
         assert not re.search(r"(^|[\s=\"'])/", line), line
 
 
-def test_every_locked_package_has_hashes() -> None:
-    packages = _locked()
+@locks
+def test_every_locked_package_has_hashes(lock: str) -> None:
+    packages = _locked(lock)
     assert len(packages) > 40
     for name, lines in packages.items():
         assert re.match(rf"{re.escape(name)}==\S+", lines[0]), lines[0]
@@ -39,12 +44,28 @@ def test_every_locked_package_has_hashes() -> None:
     assert "prometheus-anomaly-detector" not in packages
 
 
-def test_every_dependency_is_locked() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["simulator"], *extras["dev"]]
-    names = {re.split(r"[<>=!~;\[ ]", item)[0].lower().replace("_", "-") for item in wanted}
-    assert names <= set(_locked())
+def test_every_dependency_is_locked_where_it_is_needed() -> None:
+    file = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = file["project"]["optional-dependencies"]
+
+    def names(requirements: list[str]) -> set[str]:
+        return {
+            re.split(r"[<>=!~;\[ ]", item)[0].lower().replace("_", "-") for item in requirements
+        }
+
+    run = names(file["project"]["dependencies"] + extras["simulator"])
+    run |= names(file["dependency-groups"]["build"])
+    assert run <= set(_locked(RUN))
+    assert run | names(extras["dev"]) <= set(_locked(DEV))
+    # No tools for development in the image.
+    assert not names(extras["dev"]) & set(_locked(RUN))
+
+
+def test_both_lock_files_agree() -> None:
+    def versions(lock: str) -> set[str]:
+        return {line.rstrip(" \\") for lines in _locked(lock).values() for line in lines[:1]}
+
+    assert versions(RUN) < versions(DEV)
 
 
 def test_make_has_the_promised_targets() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import smtplib
 import socket
+import subprocess
+import sys
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -53,6 +56,23 @@ def test_both_channels_are_kept_in_order_and_in_a_file(tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines] == messages
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", smtp), timeout=1)
+
+
+def test_the_log_has_a_line_a_message_and_nothing_of_the_protocol(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "simulator", "sink", "--smtp-port=0", "--http-port=0"]
+    with subprocess.Popen(
+        [*command, f"--dir={tmp_path}"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        try:
+            port = re.search(r"SMTP on 127\.0\.0\.1:(\d+)", process.stderr.readline())
+            assert port, "something else was logged before"
+            with smtplib.SMTP("127.0.0.1", int(port[1]), timeout=5) as client:
+                client.send_message(_mail("[FIRING:1] A", "text"))
+        finally:
+            process.terminate()
+        lines = process.stderr.read().splitlines()
+    assert [line.partition(" INFO ")[2] for line in lines] == ["email: [FIRING:1] A"]
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "{}", '"text"'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,9 +15,10 @@ import pytest
 
 from detector.errors import ConfigError, SourceError
 from simulator import tools
+from simulator.layout import claimed, make_layout
 from simulator.processes import Interrupted, PortReservations, Supervisor, interruptible
 from simulator.scaling import PROFILES
-from simulator.stack import running_stack
+from simulator.stack import Stack, running_stack
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
@@ -168,6 +170,25 @@ def test_a_missing_program_is_named_before_anything_starts(
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     assert tools.program("alertmanager") == str(tmp_path / "prometheus-alertmanager")
+
+
+def test_the_environment_file_leads_to_the_programs_of_this_stack(tmp_path: Path) -> None:
+    directory = tmp_path / "a b"
+    with contextlib.closing(PortReservations()) as ports, claimed(directory):
+        layout = make_layout(directory, PROFILES["fast"], ports)
+        file = Stack(layout, Supervisor(tmp_path), 0.0, 7).write_environment()
+    script = f". '{file}' && command -v simulator && cat \"$SIMULATOR_TOKEN_FILE\""
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env={"PATH": "/usr/bin:/bin:/a b"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found, token = done.stdout.splitlines()
+    assert Path(found) == Path(sys.executable).with_name("simulator")
+    assert token == layout.token_file.read_text(encoding="utf-8").strip()
 
 
 def test_bad_options_are_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -128,11 +128,6 @@ def load(directory: Path) -> Artefact:
     )
 
 
-def load_reference(directory: Path) -> Reference:
-    """Read the training reference only; nothing is unpickled. ConfigError as in `load`."""
-    return Reference.from_json(_description(directory)["reference"])
-
-
 def _description(directory: Path) -> dict[str, Any]:
     path = directory / DESCRIPTION_FILE
     try:

@@ -33,8 +33,6 @@ COLUMNS = (
 )
 FEATURES = COLUMNS[1:-1]
 NUMBERS = tuple(name for name in FEATURES if name not in CATEGORIES)
-# Never empty in the challenge's data, so never null in a request.
-REQUIRED = (IDENTIFIER, "TENURE", "MRG", "REGULARITY", TARGET)
 
 LARGEST_BATCH = 10_000
 LARGEST_TEXT = 128
