@@ -13,15 +13,11 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
-import numpy as np
-
 from detector.discovery import discover
 from detector.errors import ConfigError, DetectorError, SourceError
-from detector.export import FRESH_STEPS, Published, ScoreCollector
-from detector.names import State
-from detector.pipeline import Evaluation, Schedule, fill_zero
-from detector.prometheus import Prometheus, Reading, rules_source
-from detector.series import Labels, SeriesMatrix, Signal
+from detector.export import FRESH_STEPS, ScoreCollector
+from detector.prometheus import Prometheus, rules_source
+from detector.runner import SignalRunner
 from detector.settings import Settings, schedule
 from detector.telemetry import Telemetry
 
@@ -35,120 +31,6 @@ NO_SIGNALS = (
 )
 
 T = TypeVar("T")
-
-
-class SignalRunner:
-    """Keeps one signal up to date: its evaluation and its newest scores."""
-
-    def __init__(
-        self,
-        signal: Signal,
-        grid: Schedule,
-        source: Prometheus,
-        telemetry: Telemetry,
-        max_series: int,
-    ) -> None:
-        self.signal = signal
-        self.newest: Published | None = None
-        # Series left out of the newest window, by reason.
-        self.dropped: dict[str, int] = {}
-        self._grid = grid
-        self._source = source
-        self._telemetry = telemetry
-        self._max_series = max_series
-        self._evaluation: Evaluation | None = None
-        self._anomalous: set[Labels] = set()
-
-    def catch_up(self, until: int) -> None:
-        """Evaluate all steps up to `until` that have not been evaluated yet, in order.
-
-        Raises
-        ------
-        SourceError
-            When the samples cannot be read; nothing is lost, the next call catches up.
-        """
-        evaluation = self._evaluation
-        if evaluation is None or until >= evaluation.due or self._set_back(evaluation, until):
-            with self._telemetry.fit_time.time():
-                evaluation, window = self._begin(until)
-            self._telemetry.fits.inc()
-        elif until < evaluation.next_time:
-            return
-        else:
-            window = self._read_window(evaluation.next_time, until, evaluation.labels)
-        self._admit(evaluation, window)
-        scores = evaluation.advance(self._zeroed(window, evaluation.labels))
-        self.newest = Published(self.signal, scores, until)
-        self._log_changes(scores.labels, scores.state[:, -1])
-        self._evaluation = evaluation
-
-    def _begin(self, until: int) -> tuple[Evaluation, SeriesMatrix]:
-        """Fit at the last boundary before `until`; return that and the window to score first.
-
-        The window is read first: series that live now have their place before those of which
-        only the history knows.
-        """
-        boundary = self._grid.boundary(self.signal.name, until)
-        window = self._read_window(self._grid.fold_start(boundary), until, ())
-        first, last = self._grid.history_times(boundary)
-        history = self._read(first, last, self._grid.profile, window.labels).matrix
-        past = self._zeroed(history, history.labels)
-        return Evaluation(self.signal, self._grid, boundary, past), window
-
-    def _set_back(self, evaluation: Evaluation, until: int) -> bool:
-        """Return whether the clock was set back so far that waiting for it is no answer."""
-        return until < evaluation.next_time - (FRESH_STEPS + 1) * self._grid.step
-
-    def _read(self, start: int, end: int, step: int, keep: tuple[Labels, ...]) -> Reading:
-        reading = self._source.read(
-            self.signal.queries, start, end, step, self._max_series, keep=keep
-        )
-        self._telemetry.samples.inc(reading.samples)
-        return reading
-
-    def _read_window(self, start: int, end: int, keep: tuple[Labels, ...]) -> SeriesMatrix:
-        """Read steps to be scored, and note what had to be left out of them."""
-        reading = self._read(start, end, self._grid.step, keep)
-        self.dropped = {
-            "limit": reading.over_limit,
-            "duplicate": reading.duplicates,
-            "histogram": reading.histograms,
-        }
-        return reading.matrix
-
-    def _zeroed(self, matrix: SeriesMatrix, known: tuple[Labels, ...]) -> SeriesMatrix:
-        """Return rows for the known series; where absence counts as zero, with those zeros."""
-        matrix = matrix.aligned(known)
-        if self.signal.policy.missing != "zero" or not known or not len(matrix.times):
-            return matrix
-        start, end = int(matrix.times[0]), int(matrix.times[-1])
-        return fill_zero(matrix, self._source.presence(start, end, matrix.step))
-
-    def _admit(self, evaluation: Evaluation, window: SeriesMatrix) -> None:
-        """Let series that appeared since the boundary in, with zeros as past where those count.
-
-        Series that are gone take no place from them.
-        """
-        known = frozenset(evaluation.labels)
-        new = tuple(key for key in window.labels if key not in known)
-        if not new:
-            return
-        room = max(self._max_series - evaluation.living, 0)
-        past = None
-        if new[:room] and self.signal.policy.missing == "zero":
-            first, last = self._grid.history_times(evaluation.boundary)
-            siblings = self._read(first, last, self._grid.profile, evaluation.labels).matrix
-            both = tuple(sorted({*siblings.labels, *new[:room]}))
-            past = self._zeroed(siblings, both).aligned(new[:room])
-        evaluation.admit(new[:room], past)
-        self.dropped["limit"] += len(new[room:])
-
-    def _log_changes(self, labels: tuple[Labels, ...], states: np.ndarray) -> None:
-        now = {key for key, state in zip(labels, states, strict=True) if state == State.ANOMALOUS}
-        for verb, keys in (("began", now - self._anomalous), ("ended", self._anomalous - now)):
-            for key in sorted(keys):
-                log.info("anomaly %s signal=%s labels=%s", verb, self.signal.name, dict(key))
-        self._anomalous = now
 
 
 class Service:

@@ -28,7 +28,7 @@ ORDER = [
         "discovery",
         "export",
     ],
-    ["report", "web", "service", "backtest", "cli"],
+    ["report", "web", "runner", "service", "backtest", "cli"],
 ]
 FLAT = [name for line in ORDER for name in line]
 PURE = {name for line in ORDER[:3] for name in line}
