@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 # Written per series.
 SCORE = "anomaly_score"
@@ -41,6 +41,13 @@ class State(IntEnum):
     WARMING_UP = 2
     NO_DATA = 3
     MASKED = 4
+
+
+class Mask(IntFlag):
+    """Why a sample is set apart; a closed `when` gate sets both."""
+
+    UNTAUGHT = 1
+    MUTED = 2
 
 
 def kind_of(text: str | None) -> str:

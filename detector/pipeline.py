@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from detector import score
+from detector import names, score
 from detector.errors import ConfigError
 from detector.models import seasonal
 from detector.series import Labels, Scores, SeriesMatrix, Signal, empty_matrix
@@ -112,7 +112,9 @@ class Evaluation:
     def _fit(self, known: SeriesMatrix) -> None:
         first, _ = self.schedule.history_times(self.boundary)
         history = _extended(known, first, self.boundary)
-        self.baseline, z = seasonal.fit(history)
+        untaught = history.marked(names.Mask.UNTAUGHT)
+        lesson = replace(history, values=np.where(untaught, np.nan, history.values))
+        self.baseline, z = seasonal.fit(lesson)
         self.calibration = score.calibrate(self.baseline, z)
         self.state = score.start(self.baseline)
         # A series that has long been gone stays gone across a refit; one that never was there is
@@ -274,7 +276,11 @@ def _extended(window: SeriesMatrix, first: int, end: int) -> SeriesMatrix:
     at = (window.times - first) // window.step
     values[:, at] = window.values
     absent[:, at] = window.absent
-    return replace(window, times=times, values=values, absent=absent)
+    mask = None
+    if window.mask is not None:
+        mask = np.zeros(values.shape, np.uint8)
+        mask[:, at] = window.mask
+    return replace(window, times=times, values=values, absent=absent, mask=mask)
 
 
 def _stack(old: T, new: T, **given: Any) -> T:

@@ -198,6 +198,10 @@ def advance(
             )
     status = np.where(anomalous == 1, names.State.ANOMALOUS, names.State.OK).astype(np.int8)
     status[~np.isfinite(score)] = names.State.WARMING_UP
+    muted = window.marked(names.Mask.MUTED)
+    score[muted] = np.nan
+    evidence[muted] = np.nan
+    status[muted] = names.State.MASKED
     status[~np.isfinite(window.values)] = names.State.NO_DATA
     status[_silence(window.absent, state) > patience(policy, window.step)] = GONE
     for bound in (lower, upper):

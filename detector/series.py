@@ -88,6 +88,8 @@ class SeriesMatrix:
         True where the source had no sample at all (a NaN sample is present but says nothing).
     step : int
         Seconds between times.
+    mask : uint8[S, T], optional
+        Bits of `names.Mask`: samples not to be learnt from, not to be alerted on.
     """
 
     labels: tuple[Labels, ...]
@@ -95,11 +97,20 @@ class SeriesMatrix:
     values: Float
     absent: npt.NDArray[np.bool_]
     step: int
+    mask: npt.NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.labels), len(self.times))
         if self.values.shape != shape or self.absent.shape != shape:
             raise ValueError(f"values {self.values.shape} do not fit labels x times {shape}")
+        if self.mask is not None and self.mask.shape != shape:
+            raise ValueError(f"mask {self.mask.shape} does not fit labels x times {shape}")
+
+    def marked(self, bit: int) -> npt.NDArray[np.bool_]:
+        """Return where a bit of `mask` is set, bool[S, T]."""
+        if self.mask is None:
+            return np.zeros(self.values.shape, bool)
+        return (self.mask & bit) != 0
 
     def between(self, start: int, end: int) -> SeriesMatrix:
         """Return the columns with ``start <= time < end`` (a view)."""
@@ -109,6 +120,7 @@ class SeriesMatrix:
             times=self.times[a:b],
             values=self.values[:, a:b],
             absent=self.absent[:, a:b],
+            mask=None if self.mask is None else self.mask[:, a:b],
         )
 
     def every(self, step: int) -> SeriesMatrix:
@@ -120,6 +132,7 @@ class SeriesMatrix:
             values=self.values[:, keep],
             absent=self.absent[:, keep],
             step=step,
+            mask=None if self.mask is None else self.mask[:, keep],
         )
 
     def aligned(self, labels: tuple[Labels, ...]) -> SeriesMatrix:
@@ -127,11 +140,14 @@ class SeriesMatrix:
         row = {key: i for i, key in enumerate(self.labels)}
         values = np.full((len(labels), len(self.times)), np.nan)
         absent = np.ones(values.shape, bool)
+        mask = None if self.mask is None else np.zeros(values.shape, np.uint8)
         for i, key in enumerate(labels):
             if key in row:
                 values[i] = self.values[row[key]]
                 absent[i] = self.absent[row[key]]
-        return replace(self, labels=labels, values=values, absent=absent)
+                if mask is not None and self.mask is not None:
+                    mask[i] = self.mask[row[key]]
+        return replace(self, labels=labels, values=values, absent=absent, mask=mask)
 
 
 def empty_matrix(step: int) -> SeriesMatrix:
