@@ -110,7 +110,8 @@ class SeriesMatrix:
         """Return where a bit of `mask` is set, bool[S, T]."""
         if self.mask is None:
             return np.zeros(self.values.shape, bool)
-        return (self.mask & bit) != 0
+        marked: npt.NDArray[np.bool_] = (self.mask & bit) != 0
+        return marked
 
     def between(self, start: int, end: int) -> SeriesMatrix:
         """Return the columns with ``start <= time < end`` (a view)."""
