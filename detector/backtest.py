@@ -14,6 +14,7 @@ import pandas as pd
 
 from detector.durations import format_duration
 from detector.errors import ConfigError
+from detector.masks import masked
 from detector.names import State
 from detector.pipeline import DAY, Schedule, replay
 from detector.score import GONE
@@ -95,11 +96,14 @@ def read_csv(path: Path, step: int) -> Recording:
 
 
 def backtest(recording: Recording, signal: Signal, schedule: Schedule) -> Iterator[Scores]:
-    """Yield the scores of a whole recording, a refit period at a time."""
-    times = recording.samples.times
-    yield from replay(
-        signal, schedule, recording.samples, int(times[0]), int(times[-1]) + schedule.step
-    )
+    """Yield the scores of a whole recording, a refit period at a time.
+
+    The signal's masks that are ranges of time hold; a file has no server to ask for the others.
+    """
+    ranges = tuple(c for c in signal.conditions if not isinstance(c.test, str))
+    samples = masked(recording.samples, ranges, lambda condition, of: {})
+    first, last = int(samples.times[0]), int(samples.times[-1])
+    yield from replay(signal, schedule, samples, first, last + schedule.step)
 
 
 def write_scores(path: Path, recording: Recording, parts: Iterator[Scores]) -> tuple[int, int]:

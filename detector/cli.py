@@ -140,7 +140,6 @@ def backtest(
     from detector.durations import format_duration, parse_duration
     from detector.errors import ConfigError
     from detector.pipeline import Schedule
-    from detector.series import Signal
 
     settings = configuration.load(config)
     seconds = parse_duration(step)
@@ -158,9 +157,7 @@ def backtest(
         max(settings.refit // profile, 1) * profile,
     )
     recording = backtest_module.read_csv(series, whole)
-    signal = Signal(
-        series.stem, known, (("", ()),), settings_module.policy_of(settings, series.stem, known)
-    )
+    signal = settings_module.signal_of(settings, series.stem, known, (("", ()),))
     if not scores.parent.is_dir():
         raise ConfigError(f"{scores}: the folder does not exist")
     if scores.exists() and scores.samefile(series):
@@ -168,6 +165,9 @@ def backtest(
     rows, episodes = backtest_module.write_scores(
         scores, recording, backtest_module.backtest(recording, signal, grid)
     )
+    asked = ", ".join(c.setting for c in signal.conditions if isinstance(c.test, str))
+    if asked:
+        typer.echo(f"warning: {asked}: no server to ask; not in force for a file", err=True)
     note = f", {recording.replaced} samples replaced by a later one of the same step"
     typer.echo(
         f"{rows} steps of {format_duration(whole)}, {episodes} episodes -> {scores}"

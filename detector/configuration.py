@@ -13,8 +13,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from detector.errors import ConfigError
+from detector.mask_settings import MaskSettings, MasksSettings
 from detector.settings import (
     PREFIX,
+    GroupSettings,
     PolicySettings,
     PrometheusSettings,
     RulesSettings,
@@ -30,6 +32,11 @@ JSON_VARIABLES = {
     f"{PREFIX}RULES__FILES": "",
     f"{PREFIX}SIGNALS": "",
     f"{PREFIX}POLICIES": "",
+    f"{PREFIX}GROUPS": "",
+    f"{PREFIX}MASKS": "",
+    f"{PREFIX}MASKS__TRAIN": "",
+    f"{PREFIX}MASKS__MUTE": "",
+    f"{PREFIX}EXCLUDE_ALERTS": "",
 }
 # A file that is no configuration at all must not be printed back.
 MOST_MISTAKES = 3
@@ -140,14 +147,21 @@ def _keys_at(location: tuple[Any, ...]) -> list[str]:
         "rules": RulesSettings,
         "signals": SignalSettings,
         "policies": PolicySettings,
+        "groups": GroupSettings,
+        "masks": MasksSettings if len(location) == 1 else MaskSettings,
     }
     model = sections.get(str(location[0]), Settings) if location else Settings
-    return sorted(model.model_fields)
+    return sorted(field.alias or name for name, field in model.model_fields.items())
 
 
 def _check_environment(environ: dict[str, str]) -> None:
     known = {PREFIX + key.upper() for key in Settings.model_fields}
-    for section, model in (("prometheus", PrometheusSettings), ("rules", RulesSettings)):
+    sections: tuple[tuple[str, type[BaseModel]], ...] = (
+        ("prometheus", PrometheusSettings),
+        ("rules", RulesSettings),
+        ("masks", MasksSettings),
+    )
+    for section, model in sections:
         known |= {f"{PREFIX}{section.upper()}__{key.upper()}" for key in model.model_fields}
     for name in sorted(environ):
         upper = name.upper()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,16 +11,17 @@ import yaml
 
 from detector import names
 from detector.errors import ConfigError
-from detector.series import Labels, Signal, label_set
-from detector.settings import Settings, known_kind, own_signals, policy_of
+from detector.series import Group, Labels, Signal, label_set
+from detector.settings import Settings, known_kind, own_groups, own_signals, signal_of
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """The signals by name, and one line for each definition that could not be used as written."""
+    """The signals by name, one line for each definition not usable as written, and the groups."""
 
     signals: dict[str, Signal]
     warnings: tuple[str, ...] = field(default=())
+    groups: tuple[Group, ...] = field(default=())
 
 
 def discover(settings: Settings, read_rules: Callable[[], list[dict[str, Any]]]) -> Discovery:
@@ -43,7 +44,8 @@ def discover(settings: Settings, read_rules: Callable[[], list[dict[str, Any]]])
     SourceError
         When the server's rules cannot be read.
     ConfigError
-        When a rule file cannot be read or a name stands in rules and in detector.yml.
+        When a rule file cannot be read or a name stands in rules and in detector.yml, there as
+        a signal or a group.
     """
     rules: list[dict[str, Any]] = []
     if settings.rules.enabled:
@@ -56,11 +58,15 @@ def discover(settings: Settings, read_rules: Callable[[], list[dict[str, Any]]])
                 "rename one of them"
             )
         signals[signal.name] = signal
-    for name in sorted(settings.policies.keys() - signals.keys()):
-        if known_kind(name):
-            continue
-        warnings.append(f"policies.{name}: no signal and no kind of this name; it has no effect")
-    return Discovery(signals, tuple(warnings))
+    groups = tuple(own_groups(settings))
+    for group in groups:
+        if group.name in signals:
+            raise ConfigError(
+                f"groups.{group.name}: a recording rule has this anomaly_name already; rename "
+                "one of them"
+            )
+    warnings += _without_effect(settings, groups, signals)
+    return Discovery(signals, tuple(warnings), groups)
 
 
 def rules_of_files(patterns: Iterable[str]) -> list[dict[str, Any]]:
@@ -94,6 +100,25 @@ def rules_of_files(patterns: Iterable[str]) -> list[dict[str, Any]]:
     return rules
 
 
+def _without_effect(
+    settings: Settings, groups: Iterable[Group], signals: Collection[str]
+) -> list[str]:
+    """Return a line for each name in the configuration that no signal has."""
+    found = [
+        f"policies.{name}: no signal and no kind of this name; it has no effect"
+        for name in sorted(settings.policies.keys() - set(signals))
+        if not known_kind(name)
+    ]
+    named = [(f"groups.{group.name}", group.signals) for group in groups]
+    for word, masks in (("train", settings.masks.train), ("mute", settings.masks.mute)):
+        named += [(f"masks.{word}.{i}", tuple(mask.signals)) for i, mask in enumerate(masks)]
+    for where, wanted in named:
+        unknown = sorted(set(wanted) - set(signals))
+        if unknown:
+            found.append(f"{where}: no signal of the name {', '.join(map(repr, unknown))}")
+    return found
+
+
 def _signals_of(
     rules: list[dict[str, Any]], settings: Settings
 ) -> tuple[dict[str, Signal], list[str]]:
@@ -121,9 +146,7 @@ def _signals_of(
         if query not in queries.setdefault(name, []):
             queries[name].append(query)
     signals = {
-        name: Signal(
-            name, kinds[name], tuple(found), policy_of(settings, name, kinds[name]), "rules"
-        )
+        name: signal_of(settings, name, kinds[name], tuple(found), "rules")
         for name, found in queries.items()
     }
     return signals, warnings

@@ -17,13 +17,15 @@ import orjson
 
 from detector import access
 from detector.errors import SourceError
-from detector.series import Labels, SeriesMatrix, label_set, result_labels
+from detector.series import Bool, Labels, SeriesMatrix, label_set, result_labels
 from detector.settings import PrometheusSettings
 
 # Prometheus refuses more than 11,000 points a series; a margin for servers that count otherwise.
 MAX_POINTS = 10_000
 # A span of so few points is not halved further.
 MIN_POINTS = 100
+# Results of a condition are not limited: one left out would open what is closed.
+NO_LIMIT = 1_000_000_000
 
 Sampled = tuple[dict[str, str], list[Any]]
 
@@ -93,17 +95,12 @@ class Prometheus:
             )
 
     def rules(self) -> list[dict[str, Any]]:
-        """Return all rules the server has loaded, as its rules API describes them."""
-        body = self._get("/api/v1/rules", {"type": "record"})
-        try:
-            found = [rule for group in body["data"]["groups"] for rule in group["rules"]]
-            return [{**rule, "name": str(rule["name"]), "query": rule["query"]} for rule in found]
-        except (KeyError, TypeError):
-            raise SourceError(
-                f"{self.url}/api/v1/rules: unexpected answer; use rules.files if this server has "
-                "no rules",
-                reason="bad_response",
-            ) from None
+        """Return the recording rules the server has loaded, as its rules API describes them."""
+        return self._rules("record")
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerting rules the server has loaded, as its rules API describes them."""
+        return self._rules("alert")
 
     def read(
         self,
@@ -166,15 +163,38 @@ class Prometheus:
         )
         return reading
 
-    def presence(self, start: int, end: int, step: int) -> dict[Labels, np.ndarray]:
+    def presence(self, start: int, end: int, step: int) -> dict[Labels, Bool]:
         """Return where each scrape target was up, bool[T] by its (instance, job) labels."""
-        query = "count by (job, instance) (up == 1)"
-        reading = self.read(((query, ()),), start, end, step, limit=1_000_000)
-        return dict(zip(reading.matrix.labels, ~reading.matrix.absent, strict=True))
+        return self.holds("count by (job, instance) (up == 1)", start, end, step)
+
+    def holds(self, query: str, start: int, end: int, step: int) -> dict[Labels, Bool]:
+        """Return where an expression is true on a grid, bool[T] by the labels of its results.
+
+        As with an alert's expression any sample is true, NaN included, and absence is not; but a
+        zero is false, so that comparisons with and without ``bool`` mean the same.
+
+        Raises
+        ------
+        SourceError
+        """
+        matrix = self.read(((query, ()),), start, end, step, limit=NO_LIMIT).matrix
+        return dict(zip(matrix.labels, ~matrix.absent & (matrix.values != 0), strict=True))
 
     @property
     def _advice(self) -> str:
         return f"does {self._setting} lead to a Prometheus?"
+
+    def _rules(self, kind: str) -> list[dict[str, Any]]:
+        body = self._get("/api/v1/rules", {"type": kind})
+        try:
+            found = [rule for group in body["data"]["groups"] for rule in group["rules"]]
+            return [{**rule, "name": str(rule["name"]), "query": rule["query"]} for rule in found]
+        except (KeyError, TypeError):
+            raise SourceError(
+                f"{self.url}/api/v1/rules: unexpected answer; use rules.files if this server has "
+                "no rules",
+                reason="bad_response",
+            ) from None
 
     def _range(self, query: str, start: int, end: int, step: int) -> list[Sampled]:
         """Return the labels and (time, text) pairs of each series of one span."""
@@ -192,7 +212,7 @@ class Prometheus:
         data = body.get("data")
         if not isinstance(data, dict) or data.get("resultType") != "matrix":
             raise SourceError(
-                f"{self.url}: {_short(query)} gives no series; a signal must be an instant vector",
+                f"{self.url}: {_short(query)} gives no series; write an instant vector",
                 reason="bad_query",
             )
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,22 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from detector import access
+from detector.condition_check import check_conditions, check_excluded_alerts
+from detector.conditions import Conditions
+from detector.coverage import open_series
 from detector.discovery import Discovery, discover
 from detector.durations import format_duration
 from detector.errors import DetectorError
+from detector.finding import Finding
 from detector.names import KINDS
-from detector.prometheus import Prometheus, rules_source
-from detector.series import Signal
+from detector.prometheus import Prometheus, Reading, rules_source
+from detector.series import Group, SeriesMatrix, Signal
 from detector.settings import Settings
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was checked: ``ok``, ``warning`` or ``error``, and what to do."""
-
-    level: str
-    subject: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -39,15 +34,17 @@ class Check:
     findings: tuple[Finding, ...]
     signals: tuple[Signal, ...] = ()
     exit_code: int = 0
+    groups: tuple[Group, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, without the values of headers: they may be secrets."""
-        settings = self.settings.model_dump(mode="json")
+        settings = self.settings.model_dump(mode="json", by_alias=True)
         settings["prometheus"]["headers"] = dict.fromkeys(self.settings.prometheus.headers, "***")
         return {
             "settings": settings,
             "findings": [asdict(f) for f in self.findings],
             "signals": [s.name for s in self.signals],
+            "groups": [g.name for g in self.groups],
             "ok": self.exit_code == 0,
         }
 
@@ -64,6 +61,7 @@ class SignalRow:
     samples: int
     queries: tuple[str, ...] = field(default=())
     error: str = ""
+    gate: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `oldest` is unix seconds."""
@@ -96,11 +94,26 @@ def check(settings: Settings, now: float | None = None) -> Check:
                 "to the configuration",
             )
         )
+    findings += check_excluded_alerts(rules, settings)
     moment = int(time.time() if now is None else now) // settings.step * settings.step
+    newest: dict[str, SeriesMatrix] = {}
     for signal in found.signals.values():
-        findings.append(_probe(source, signal, moment, settings))
+        try:
+            reading = source.read(
+                signal.queries, moment, moment, settings.step, settings.max_series
+            )
+        except DetectorError as error:
+            findings.append(Finding("error", f"signal {signal.name}", str(error)))
+            newest[signal.name] = SeriesMatrix(
+                (), np.array([moment]), np.empty((0, 1)), np.empty((0, 1), bool), settings.step
+            )
+            continue
+        findings.append(_probe(signal, reading, settings))
+        newest[signal.name] = reading.matrix
+    findings += check_conditions(source, found.signals.values(), newest, settings)
     failed = any(f.level == "error" for f in findings)
-    return Check(settings, tuple(findings), tuple(found.signals.values()), int(failed))
+    signals = tuple(found.signals.values())
+    return Check(settings, tuple(findings), signals, int(failed), found.groups)
 
 
 def _targets(settings: Settings) -> list[Finding]:
@@ -135,12 +148,8 @@ def _targets(settings: Settings) -> list[Finding]:
     ]
 
 
-def _probe(source: Prometheus, signal: Signal, moment: int, settings: Settings) -> Finding:
+def _probe(signal: Signal, reading: Reading, settings: Settings) -> Finding:
     subject = f"signal {signal.name}"
-    try:
-        reading = source.read(signal.queries, moment, moment, settings.step, settings.max_series)
-    except DetectorError as error:
-        return Finding("error", subject, str(error))
     count = len(reading.matrix.labels)
     if reading.over_limit:
         return Finding(
@@ -172,32 +181,36 @@ def signals(settings: Settings, now: float | None = None) -> list[SignalRow]:
     rules = rules_source(source, settings.prometheus, settings.rules.url)
     found: Discovery = discover(settings, rules.rules)
     end = int(time.time() if now is None else now) // settings.profile * settings.profile
-    rows = []
-    for signal in found.signals.values():
-        queries = tuple(query for query, _ in signal.queries)
-        try:
-            matrix = source.read(
-                signal.queries, end - settings.history, end, settings.profile, settings.max_series
-            ).matrix
-        except DetectorError as error:
-            rows.append(
-                SignalRow(signal.name, signal.kind, signal.source, 0, None, 0, queries, str(error))
-            )
-            continue
+    asked = Conditions(source)
+    return [_row(source, asked, signal, end, settings) for signal in found.signals.values()]
+
+
+def _row(
+    source: Prometheus, asked: Conditions, signal: Signal, end: int, settings: Settings
+) -> SignalRow:
+    row = SignalRow(
+        signal.name, signal.kind, signal.source, 0, None, 0, tuple(q for q, _ in signal.queries)
+    )
+    try:
+        matrix = source.read(
+            signal.queries, end - settings.history, end, settings.profile, settings.max_series
+        ).matrix
         known = np.isfinite(matrix.values)
-        seen = matrix.times[known.any(axis=0)]
-        rows.append(
-            SignalRow(
-                signal.name,
-                signal.kind,
-                signal.source,
-                int(known.any(axis=1).sum()),
-                float(seen[0]) if len(seen) else None,
-                int(known.sum()),
-                queries,
-            )
+        living = tuple(
+            key for key, there in zip(matrix.labels, ~matrix.absent[:, -1], strict=True) if there
         )
-    return rows
+        newest = matrix.between(end, end + 1).aligned(living)
+        gate = open_series(signal, newest, asked.ask)
+    except DetectorError as error:
+        return replace(row, error=str(error))
+    seen = matrix.times[known.any(axis=0)]
+    return replace(
+        row,
+        series=int(known.any(axis=1).sum()),
+        oldest=float(seen[0]) if len(seen) else None,
+        samples=int(known.sum()),
+        gate="" if gate is None else f"open {gate} of {len(living)}",
+    )
 
 
 STYLE = {"ok": "green", "warning": "yellow", "error": "bold red"}
@@ -217,8 +230,14 @@ def print_check(console: Console, result: Check) -> None:
         console.print(
             f"  {signal.name}: {signal.kind} from {signal.source}, direction {policy.direction}, "
             f"floors {policy.min_abs:g} and {policy.min_rel:.0%}, missing {policy.missing}, "
-            f"limits {policy.lower:g} to {policy.upper:g}",
+            f"limits {policy.lower:g} to {policy.upper:g}, model {signal.model}, sensitivity "
+            f"{policy.sensitivity:g}, time zone {policy.timezone or 'UTC'}",
             markup=False,
+        )
+    for group in result.groups:
+        by = f" by {', '.join(group.by)}" if group.by else ""
+        console.print(
+            f"  {group.name}: {group.model} over {', '.join(group.signals)}{by}", markup=False
         )
     for finding in result.findings:
         console.print(f"{finding.level:<7}", style=STYLE[finding.level], end=" ")
@@ -227,7 +246,7 @@ def print_check(console: Console, result: Check) -> None:
 
 def print_signals(console: Console, rows: list[SignalRow]) -> None:
     """Print a table on a terminal, tab-separated lines elsewhere."""
-    header = ("signal", "kind", "source", "series", "history from (UTC)", "samples")
+    header = ("signal", "kind", "source", "series", "history from (UTC)", "samples", "gate")
     lines = [
         (
             row.name,
@@ -236,6 +255,7 @@ def print_signals(console: Console, rows: list[SignalRow]) -> None:
             str(row.series),
             row.error or _day(row.oldest),
             str(row.samples),
+            row.gate,
         )
         for row in sorted(rows, key=lambda r: (KINDS.index(r.kind), r.name))
     ]

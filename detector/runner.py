@@ -6,7 +6,9 @@ import logging
 
 import numpy as np
 
+from detector.conditions import Conditions
 from detector.export import FRESH_STEPS, Published
+from detector.masks import masked
 from detector.names import State
 from detector.pipeline import Evaluation, Schedule, fill_zero
 from detector.prometheus import Prometheus, Reading
@@ -24,6 +26,7 @@ class SignalRunner:
         signal: Signal,
         grid: Schedule,
         source: Prometheus,
+        conditions: Conditions,
         telemetry: Telemetry,
         max_series: int,
     ) -> None:
@@ -33,6 +36,7 @@ class SignalRunner:
         self.dropped: dict[str, int] = {}
         self._grid = grid
         self._source = source
+        self._conditions = conditions
         self._telemetry = telemetry
         self._max_series = max_series
         self._evaluation: Evaluation | None = None
@@ -56,7 +60,7 @@ class SignalRunner:
         else:
             window = self._read_window(evaluation.next_time, until, evaluation.labels)
         self._admit(evaluation, window)
-        scores = evaluation.advance(self._zeroed(window, evaluation.labels))
+        scores = evaluation.advance(self._complete(window, evaluation.labels))
         self.newest = Published(self.signal, scores, until)
         self._log_changes(scores.labels, scores.state[:, -1])
         self._evaluation = evaluation
@@ -71,7 +75,7 @@ class SignalRunner:
         window = self._read_window(self._grid.fold_start(boundary), until, ())
         first, last = self._grid.history_times(boundary)
         history = self._read(first, last, self._grid.profile, window.labels).matrix
-        past = self._zeroed(history, history.labels)
+        past = self._complete(history, history.labels)
         return Evaluation(self.signal, self._grid, boundary, past), window
 
     def _set_back(self, evaluation: Evaluation, until: int) -> bool:
@@ -95,13 +99,13 @@ class SignalRunner:
         }
         return reading.matrix
 
-    def _zeroed(self, matrix: SeriesMatrix, known: tuple[Labels, ...]) -> SeriesMatrix:
-        """Return rows for the known series; where absence counts as zero, with those zeros."""
+    def _complete(self, matrix: SeriesMatrix, known: tuple[Labels, ...]) -> SeriesMatrix:
+        """Return rows for the known series, with the zeros that absence counts as and the mask."""
         matrix = matrix.aligned(known)
-        if self.signal.policy.missing != "zero" or not known or not len(matrix.times):
-            return matrix
-        start, end = int(matrix.times[0]), int(matrix.times[-1])
-        return fill_zero(matrix, self._source.presence(start, end, matrix.step))
+        if self.signal.policy.missing == "zero" and matrix.values.size:
+            start, end = int(matrix.times[0]), int(matrix.times[-1])
+            matrix = fill_zero(matrix, self._source.presence(start, end, matrix.step))
+        return masked(matrix, self.signal.conditions, self._conditions.ask)
 
     def _admit(self, evaluation: Evaluation, window: SeriesMatrix) -> None:
         """Let series that appeared since the boundary in, with zeros as past where those count.
@@ -118,7 +122,7 @@ class SignalRunner:
             first, last = self._grid.history_times(evaluation.boundary)
             siblings = self._read(first, last, self._grid.profile, evaluation.labels).matrix
             both = tuple(sorted({*siblings.labels, *new[:room]}))
-            past = self._zeroed(siblings, both).aligned(new[:room])
+            past = self._complete(siblings, both).aligned(new[:room])
         evaluation.admit(new[:room], past)
         self.dropped["limit"] += len(new[room:])
 

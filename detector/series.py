@@ -18,8 +18,10 @@ Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 Labels = tuple[tuple[str, str], ...]
 
+Bool = npt.NDArray[np.bool_]
 Direction = Literal["up", "down", "both"]
 Missing = Literal["nodata", "zero", "ignore"]
+Model = Literal["seasonal", "zscore", "stl", "auto"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Policy:
         sibling series exists, or nothing at all (the series is dropped at once).
     lower, upper : float
         Physical limits of the signal; expected value and band stay inside.
+    sensitivity : float
+        The edge of normal is divided by it: 2 needs half the evidence, 0.5 twice as much.
+    timezone : str
+        IANA name of the zone whose clock and calendar the season follows; empty for UTC.
     """
 
     direction: Direction = "both"
@@ -47,6 +53,62 @@ class Policy:
     missing: Missing = "nodata"
     lower: float = -np.inf
     upper: float = np.inf
+    sensitivity: float = 1.0
+    timezone: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The times from `start` up to, but not including, `end`; unix seconds."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Weekly:
+    """A time of the day on some days of the week.
+
+    Parameters
+    ----------
+    days : frozenset of int
+        Days on which it begins, 0 is Monday.
+    start, end : int
+        Seconds since midnight; `end` is not included. With ``end <= start`` it ends the next day.
+    timezone : str
+        IANA name of the zone whose clock and calendar count; empty for UTC.
+    """
+
+    days: frozenset[int]
+    start: int
+    end: int
+    timezone: str = ""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """When samples of a signal are set apart, and what that means for them.
+
+    Parameters
+    ----------
+    setting : str
+        The key it comes from, for messages (``when``, ``masks.train.0``).
+    bits : names.Mask
+        Not learnt from, not alerted on, or both.
+    test : str or Span or Weekly
+        A PromQL expression, true for the series whose labels agree with those of a result
+        (see `masks.masked`); or a range of time, true for all series.
+    gate : bool
+        The samples are set apart where the test is *not* true.
+    match : Labels
+        Only series that have these labels; all when empty.
+    """
+
+    setting: str
+    bits: names.Mask
+    test: str | Span | Weekly
+    gate: bool = False
+    match: Labels = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +125,10 @@ class Signal:
         Direction, floors, limits and what absence means.
     source : str
         Where it was defined, for messages (``rules`` or ``detector.yml``).
+    model : {"seasonal", "zscore", "stl", "auto"}
+        What learns the expected value.
+    conditions : tuple of Condition
+        Its gate, and the masks that apply to it.
     """
 
     name: str
@@ -70,6 +136,30 @@ class Signal:
     queries: tuple[tuple[str, Labels], ...]
     policy: Policy = field(default_factory=Policy)
     source: str = "detector.yml"
+    model: Model = "seasonal"
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Signals that are judged together: one joint score for each set of labels they share.
+
+    Parameters
+    ----------
+    name : str
+        Name under which the joint score is written; no signal has it.
+    model : str
+        What judges them; only ``forest``.
+    signals : tuple of str
+        Names of the members, at least two.
+    by : tuple of str
+        Labels that tell one joint series from another; empty for one over everything.
+    """
+
+    name: str
+    model: str
+    signals: tuple[str, ...]
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +185,7 @@ class SeriesMatrix:
     labels: tuple[Labels, ...]
     times: Int
     values: Float
-    absent: npt.NDArray[np.bool_]
+    absent: Bool
     step: int
     mask: npt.NDArray[np.uint8] | None = None
 
@@ -106,7 +196,7 @@ class SeriesMatrix:
         if self.mask is not None and self.mask.shape != shape:
             raise ValueError(f"mask {self.mask.shape} does not fit labels x times {shape}")
 
-    def marked(self, bit: int) -> npt.NDArray[np.bool_]:
+    def marked(self, bit: int) -> Bool:
         """Return where a bit of `mask` is set, bool[S, T]."""
         if self.mask is None:
             return np.zeros(self.values.shape, bool)

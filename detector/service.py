@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from detector.conditions import Conditions
 from detector.discovery import discover
 from detector.errors import ConfigError, DetectorError, SourceError
 from detector.export import FRESH_STEPS, ScoreCollector
@@ -56,6 +57,7 @@ class Service:
         self.grid = schedule(settings)
         self.source = source
         self.rules_source = rules_source(source, settings.prometheus, settings.rules.url)
+        self.conditions = Conditions(source)
         self.telemetry = telemetry
         self.clock = clock
         self.collector = ScoreCollector(
@@ -101,6 +103,7 @@ class Service:
         """
         began = time.perf_counter()
         until = self.newest_step(self.clock())
+        self.conditions.forget()
         self._refresh_signals(stop or threading.Event())
         for name, runner in self._runners.items():
             if name not in self._running:
@@ -180,7 +183,12 @@ class Service:
                 changed = True
                 self._running.pop(name, None)
                 self._runners[name] = SignalRunner(
-                    signal, self.grid, self.source, self.telemetry, self.settings.max_series
+                    signal,
+                    self.grid,
+                    self.source,
+                    self.conditions,
+                    self.telemetry,
+                    self.settings.max_series,
                 )
         self.telemetry.signals.set(len(self._runners))
         if changed and self.ready:

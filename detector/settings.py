@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -22,42 +13,34 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from detector import names
-from detector.durations import parse_duration
+from detector import names, promql
 from detector.errors import ConfigError
+from detector.fields import (
+    Duration,
+    Limits,
+    Listen,
+    ServerUrl,
+    Strict,
+    Text,
+    WholeSeconds,
+    Words,
+    Zone,
+)
+from detector.mask_settings import MaskSettings, MasksSettings, meaning
 from detector.pipeline import Schedule
-from detector.series import Direction, Missing, Policy, Signal
+from detector.series import (
+    Condition,
+    Direction,
+    Group,
+    Labels,
+    Missing,
+    Model,
+    Policy,
+    Signal,
+    label_set,
+)
 
 PREFIX = "DETECTOR_"
-
-
-def _seconds(value: Any) -> float:
-    try:
-        return parse_duration(value)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-
-
-def _whole_seconds(value: Any) -> int:
-    seconds = _seconds(value)
-    if seconds != int(seconds):
-        raise ValueError(f"{value!r} must be whole seconds")
-    return int(seconds)
-
-
-def _server_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{parts.scheme or 'this'} is no http(s) URL; write http://host:9090")
-    if parts.username or parts.password:
-        raise ValueError("credentials do not belong in a URL; use username and password_file")
-    if "?" in url or "#" in url:
-        raise ValueError("a server's URL has no ? and no #; write http://host:9090")
-    try:
-        parts.port  # noqa: B018  # looked at for its check
-    except ValueError as error:
-        raise ValueError(f"{error}; write http://host:9090") from None
-    return url.rstrip("/")
 
 
 def known_kind(word: str) -> str | None:
@@ -73,30 +56,7 @@ def _kind(value: str) -> str:
     return kind
 
 
-def _listen(value: Any) -> Any:
-    if not isinstance(value, str) or not re.fullmatch(r"[^:\s]+:\d{1,5}", value):
-        raise ValueError("write host:port, such as 127.0.0.1:9112 or 0.0.0.0:9112")
-    return value
-
-
-def _limits(value: Any) -> Any:
-    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 2):
-        raise ValueError("limits must be [lower, upper]; null means none")
-    return value
-
-
-Duration = Annotated[float, BeforeValidator(_seconds)]
-WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds)]
-ServerUrl = Annotated[str, AfterValidator(_server_url)]
 Kind = Annotated[str, AfterValidator(_kind)]
-Listen = Annotated[str, BeforeValidator(_listen)]
-Limits = Annotated[tuple[float | None, float | None] | None, BeforeValidator(_limits)]
-
-
-class Strict(BaseModel):
-    """Base of all sections: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PrometheusSettings(Strict):
@@ -129,6 +89,10 @@ class PolicySettings(Strict):
     min_rel: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     missing: Missing | None = None
     limits: Limits = None
+    sensitivity: Annotated[float, Field(ge=0.1, le=10)] | None = None
+    timezone: Zone | None = None
+    model: Model | None = None
+    when: Text | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> PolicySettings:
@@ -141,9 +105,26 @@ class PolicySettings(Strict):
 class SignalSettings(PolicySettings):
     """A signal defined here, in addition to those of the rules."""
 
-    name: Annotated[str, Field(min_length=1)]
-    query: Annotated[str, Field(min_length=1)]
+    name: Text
+    query: Text
     kind: Kind = "other"
+
+
+class GroupSettings(Strict):
+    """Signals that are judged together."""
+
+    name: Text
+    model: Literal["forest"] = "forest"
+    signals: Annotated[list[Text], Field(min_length=2)]
+    by: Words = []
+
+    @model_validator(mode="after")
+    def _distinct(self) -> GroupSettings:
+        for words in (self.signals, self.by):
+            twice = sorted({word for word in words if words.count(word) > 1})
+            if twice:
+                raise ValueError(f"{twice[0]!r} is given twice")
+        return self
 
 
 # What each kind means unless told otherwise: direction, floors, absence, lower limit.
@@ -174,6 +155,9 @@ class Settings(BaseSettings):
     delay: Duration = 30.0
     signals: list[SignalSettings] = []
     policies: dict[str, PolicySettings] = {}
+    groups: list[GroupSettings] = []
+    masks: MasksSettings = MasksSettings()
+    exclude_alerts: Words = []
     max_series: Annotated[int, Field(ge=1)] = 1_000
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     listen: Listen = "127.0.0.1:9112"
@@ -190,6 +174,10 @@ class Settings(BaseSettings):
             if signal.name in seen:
                 raise ValueError(f"signal {signal.name!r} is defined twice; one query a name here")
             seen.add(signal.name)
+        for group in self.groups:
+            if group.name in seen:
+                raise ValueError(f"group {group.name!r}: another signal or group has this name")
+            seen.add(group.name)
         kinds: dict[str, str] = {}
         for word in self.policies:
             first = kinds.setdefault(known_kind(word) or word, word)
@@ -225,11 +213,8 @@ def policy_of(
     if name.endswith("_ratio"):
         # The naming convention of Prometheus: a share of one.
         values["lower"], values["upper"] = 0.0, 1.0
-    of_kind = next((p for word, p in settings.policies.items() if known_kind(word) == kind), None)
-    for layer in (of_kind, settings.policies.get(name), own):
-        if layer is None:
-            continue
-        for field in ("direction", "min_abs", "min_rel", "missing"):
+    for layer in _layers(settings, name, kind, own):
+        for field in ("direction", "min_abs", "min_rel", "missing", "sensitivity", "timezone"):
             if getattr(layer, field) is not None:
                 values[field] = getattr(layer, field)
         if layer.limits is not None:
@@ -239,9 +224,60 @@ def policy_of(
     return Policy(**values)
 
 
+def signal_of(
+    settings: Settings,
+    name: str,
+    kind: str,
+    queries: tuple[tuple[str, Labels], ...],
+    source: str = "detector.yml",
+    own: PolicySettings | None = None,
+) -> Signal:
+    """Return a signal with all that the configuration says about it."""
+    model: Model = "seasonal"
+    gate: str | None = None
+    for layer in _layers(settings, name, kind, own):
+        model, gate = layer.model or model, layer.when or gate
+    policy = policy_of(settings, name, kind, own)
+    conditions = _gate(gate) + _masks(settings, name)
+    return Signal(name, kind, queries, policy, source, model, conditions)
+
+
 def own_signals(settings: Settings) -> list[Signal]:
     """Return the signals defined in the configuration itself."""
-    return [
-        Signal(s.name, s.kind, ((s.query, ()),), policy_of(settings, s.name, s.kind, s))
-        for s in settings.signals
+    return [signal_of(settings, s.name, s.kind, ((s.query, ()),), own=s) for s in settings.signals]
+
+
+def own_groups(settings: Settings) -> list[Group]:
+    """Return the groups of signals."""
+    return [Group(g.name, g.model, tuple(g.signals), tuple(g.by)) for g in settings.groups]
+
+
+def _layers(
+    settings: Settings, name: str, kind: str, own: PolicySettings | None
+) -> list[PolicySettings]:
+    """Return what is set for a signal, the last word last: its kind, its name, its own keys."""
+    of_kind = next((p for word, p in settings.policies.items() if known_kind(word) == kind), None)
+    return [p for p in (of_kind, settings.policies.get(name), own) if p is not None]
+
+
+def _gate(query: str | None) -> tuple[Condition, ...]:
+    both = names.Mask.UNTAUGHT | names.Mask.MUTED
+    return () if query is None else (Condition("when", both, query, gate=True),)
+
+
+def _masks(settings: Settings, name: str) -> tuple[Condition, ...]:
+    """Return the conditions of `masks` and `exclude_alerts` that concern a signal."""
+    lists: tuple[tuple[str, names.Mask, list[MaskSettings]], ...] = (
+        ("train", names.Mask.UNTAUGHT, settings.masks.train),
+        ("mute", names.Mask.MUTED, settings.masks.mute),
+    )
+    found = [
+        Condition(f"masks.{word}.{i}", bits, meaning(mask), match=label_set(mask.match))
+        for word, bits, masks in lists
+        for i, mask in enumerate(masks)
+        if not mask.signals or name in mask.signals
     ]
+    if settings.exclude_alerts:
+        alerts = promql.firing(settings.exclude_alerts)
+        found.append(Condition("exclude_alerts", names.Mask.UNTAUGHT, alerts))
+    return tuple(found)

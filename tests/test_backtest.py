@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from synthetic import DAY, MONDAY, grid, labels, matrix, traffic
 
 from detector.backtest import backtest, profile_for, read_csv, write_scores
 from detector.errors import ConfigError
+from detector.names import Mask
 from detector.pipeline import Schedule, replay
-from detector.series import Signal
+from detector.series import Condition, Signal, Span
 from detector.settings import KIND_POLICIES
 
 COLUMNS = ["timestamp", "observed", "expected", "lower", "upper", "score", "state", "alert"]
@@ -61,6 +63,25 @@ def test_the_file_holds_the_rows_of_the_pipeline(tmp_path: Path) -> None:
     assert {row["state"] for row in rows} == {"0", "1", "2", "3"}
     assert {row["state"] for row in rows[3000:3100]} == {"3"}
     assert rows[0]["score"] == ""
+
+
+def test_ranges_of_time_are_masked_in_a_file(tmp_path: Path) -> None:
+    times = grid(16, 300)
+    values = traffic(times, 1)
+    outage = slice(-288, -264)
+    values[outage] = 0
+    recording = read_csv(store(tmp_path / "series.csv", times, values), 300)
+    span = Span(int(times[-288]), int(times[-276]))
+    conditions = (
+        Condition("masks.mute.0", Mask.MUTED, span),
+        Condition("when", Mask.UNTAUGHT | Mask.MUTED, "never asked", gate=True),
+    )
+    out = tmp_path / "out.csv"
+    signal = replace(SIGNAL, conditions=conditions)
+    write_scores(out, recording, backtest(recording, signal, SCHEDULE))
+    states = [row["state"] for row in rows_of(out)]
+    assert set(states[-288:-276]) == {"4"}
+    assert set(states[-276:-264]) == {"1"}
 
 
 def read(tmp_path: Path, text: str | bytes, step: int = 60) -> list[tuple[int, int, float]]:

@@ -137,6 +137,7 @@ def test_check_and_signals(detector: Callable[..., Result], server: Server, tmp_
     # The server is fed by hand and does not scrape the detector: said, but no error.
     code, out, err = detector("check", "-c", path)
     assert (code, err) == (0, "")
+    assert "model seasonal, sensitivity 1, time zone UTC" in out
     assert "step 1m, profile 5m, history 1d" in out
     assert "rps: traffic from rules, direction both" in out
     assert "no scrape target on port 9112" in out
@@ -146,7 +147,8 @@ def test_check_and_signals(detector: Callable[..., Result], server: Server, tmp_
     code, out, _ = detector("signals", "-c", path)
     assert code == 0
     header, row = (line.split("\t") for line in out.splitlines())
-    assert header == ["signal", "kind", "source", "series", "history from (UTC)", "samples"]
+    assert header[:4] == ["signal", "kind", "source", "series"]
+    assert header[4:] == ["history from (UTC)", "samples", "gate"]
     assert row[:4] == ["rps", "traffic", "rules", "1"]
     assert row[4] == time.strftime("%Y-%m-%d %H:%M", time.gmtime(now - 3600))
     assert int(row[5]) == 13
@@ -193,6 +195,17 @@ def test_backtest(detector: Callable[..., Result], tmp_path: Path) -> None:
     assert sum(int(row[7]) for row in rows[1:]) in range(10, 16)
     # An alias of a kind is the kind.
     assert detector("backtest", path, "--step", "5m", "--scores", out, "--kind", "Requests")[0] == 0
+
+
+def test_backtest_says_which_masks_need_a_server(
+    detector: Callable[..., Result], tmp_path: Path
+) -> None:
+    text = "masks: {train: [up], mute: [{days: [sun]}]}\npolicies: {rps: {when: up}}"
+    path, out = series(tmp_path / "rps.csv"), tmp_path / "out.csv"
+    given = ("backtest", path, "--step", "5m", "--scores", out, "-c", config(tmp_path, text))
+    code, _, err = detector(*given)
+    assert code == 0
+    assert err.startswith("warning: when, masks.train.0: no server to ask; not in force for a file")
 
 
 @pytest.mark.parametrize(

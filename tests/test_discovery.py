@@ -120,3 +120,42 @@ def test_no_file_matches(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("groups:\n")
     with pytest.raises(ConfigError, match=r"no file matches .*b\.yml$"):
         rules_of_files([str(tmp_path / "a.yml"), str(tmp_path / "b.yml")])
+
+
+def test_groups_and_masks_name_signals_that_exist() -> None:
+    settings = Settings(
+        rules={"enabled": False},
+        signals=[{"name": n, "query": n} for n in ("a", "b")],
+        groups=[{"name": "good", "signals": ["a", "b"]}, {"name": "bad", "signals": ["a", "x"]}],
+        masks={
+            "mute": [{"days": ["sat"], "signals": ["b"]}, {"query": "q", "signals": ["y", "z"]}]
+        },
+    )
+    found = discover(settings, list)
+    assert [group.name for group in found.groups] == ["good", "bad"]
+    assert found.warnings == (
+        "groups.bad: no signal of the name 'x'",
+        "masks.mute.1: no signal of the name 'y', 'z'",
+    )
+
+
+def test_policies_give_rules_a_gate_a_model_and_masks() -> None:
+    settings = Settings(
+        policies={"rps": {"when": "up", "model": "zscore"}, "traffic": {"when": "down"}},
+        masks={"train": ["deploying"]},
+    )
+    rules = [
+        {"name": f"r:{n}", "query": n, "labels": {"anomaly_name": n, "anomaly_type": "traffic"}}
+        for n in ("rps", "web")
+    ]
+    signals = discover(settings, lambda: rules).signals
+    assert signals["rps"].model == "zscore"
+    tests = {name: [c.test for c in signal.conditions] for name, signal in signals.items()}
+    assert tests == {"rps": ["up", "deploying"], "web": ["down", "deploying"]}
+
+
+def test_a_group_named_like_a_rules_signal() -> None:
+    settings = Settings(groups=[{"name": "rps", "signals": ["a", "b"]}])
+    rule = {"name": "r:rps", "query": "rps", "labels": {"anomaly_name": "rps"}}
+    with pytest.raises(ConfigError, match=r"groups\.rps: .*rename"):
+        discover(settings, lambda: [rule])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from detector import names, settings
+from detector import configuration, names, settings
+from detector.mask_settings import MaskSettings, MasksSettings
 from detector.telemetry import Telemetry
 
 ROOT = Path(__file__).parent.parent
@@ -16,12 +17,27 @@ DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted((ROOT / "rules" / "runbooks").glo
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    keys = set(settings.Settings.model_fields) - {"prometheus", "rules"}
+    keys = set(settings.Settings.model_fields) - {"prometheus", "rules", "masks"}
+    keys |= {f"masks.{key}" for key in MasksSettings.model_fields}
+    keys |= {field.alias or key for key, field in MaskSettings.model_fields.items()} - {"query"}
     keys |= {f"prometheus.{key}" for key in ("url", "username")}
     keys |= set(settings.PrometheusSettings.model_fields) - {"url", "username"}
     keys |= {f"rules.{key}" for key in settings.RulesSettings.model_fields}
     keys |= set(settings.PolicySettings.model_fields)
     assert {key for key in keys if f"`{key}`" not in README} == set()
+
+
+def test_the_example_of_masks_is_a_configuration(tmp_path: Path) -> None:
+    (example,) = (
+        text for text in re.findall(r"```yaml\n(.*?)```", README, re.S) if "mute:" in text
+    )
+    path = tmp_path / "detector.yml"
+    path.write_text(example, encoding="utf-8")
+    (signal,) = settings.own_signals(configuration.load(path))
+    assert [c.setting for c in signal.conditions] == [
+        *("when", "masks.train.0", "masks.train.1", "masks.mute.0", "masks.mute.1"),
+        "exclude_alerts",
+    ]
 
 
 @pytest.mark.parametrize("kind", names.KINDS)

@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 from server import Server
@@ -70,6 +71,119 @@ def test_a_label_set_given_twice_is_said(server: Server) -> None:
     assert "the first wins" in findings(result, "warning")["signal twice"]
 
 
+def messages(result: report.Check, subject: str) -> list[tuple[str, str]]:
+    return [(f.level, f.message) for f in result.findings if f.subject == subject]
+
+
+def test_gates_and_masks_are_evaluated(server: Server) -> None:
+    past = np.arange(NOW - 2 * DAY, NOW + 1, 300)
+    for job in "ab":
+        server.write("rps", past, 1.0, job=job)
+    late = past > NOW - DAY // 2
+    server.write("load", past, np.where(late, 5.0, 0.0), job="a")
+    server.write("load", past, 5.0, job="b")
+    server.write("deploying", past[:100], 1.0, job="a")
+    own = [
+        {"name": "gated", "query": "rps", "when": "load > 1"},
+        {"name": "shut", "query": "rps", "when": "load * 0"},
+        {"name": "none", "query": "rps", "when": "nothing"},
+        {
+            "name": "strange",
+            "query": "rps",
+            "when": 'label_replace(load{job="a"}, "job", "x", "", "")',
+        },
+        {"name": "bad", "query": "rps", "when": "sum("},
+    ]
+    masks = {
+        "train": ["deploying", "sum(", "anomaly_state == 1"],
+        "mute": [
+            {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "match": {"job": "b"}},
+            {"query": "deploying", "match": {"job": "z"}},
+            {"from": "00:00", "to": "12:00", "signals": ["gated"]},
+            {"query": "anomaly_state == 1"},
+        ],
+    }
+    result = report.check(settings(server, signals=own, masks=masks), NOW)
+    assert result.exit_code == 1
+    ok = "open for 2 of 2 series now, closed in 37.5% of the last 2d"
+    assert messages(result, "signal gated") == [("ok", "other, 2 series"), ("ok", f"when: {ok}")]
+    shut = "when: open for 0 of 2 series now, closed in 100.0% of the last 2d"
+    assert messages(result, "signal shut")[1] == ("ok", shut)
+    for name, why in (
+        ("none", "no result in the last 2d"),
+        ("strange", "none of its results agrees with a series in the last 2d"),
+    ):
+        text = f"when: {why}, so it is closed all the time; are its labels right?"
+        assert messages(result, f"signal {name}")[1] == ("warning", text)
+    level, text = messages(result, "signal bad")[1]
+    assert level == "error"
+    assert text.startswith("when: ")
+    assert "parse error" in text
+    share = (100 - 1) / 576 / 2
+    assert messages(result, "masks.train.0") == [
+        ("ok", f"sets apart 0 of 10 series now, {share:.1%} of the last 2d")
+    ]
+    ((level, text),) = messages(result, "masks.train.1")
+    assert level == "error"
+    assert "parse error" in text
+    assert not text.startswith("masks")
+    assert [level for level, _ in messages(result, "masks.train.2")] == ["warning", "ok"]
+    assert "own scores or alerts" in messages(result, "masks.train.2")[0][1]
+    assert messages(result, "masks.mute.0") == [
+        ("ok", "sets apart 5 of 10 series now, 50.0% of the last 2d")
+    ]
+    assert messages(result, "masks.mute.1") == [
+        ("warning", "concerns none of 10 series; are its labels right?")
+    ]
+    assert messages(result, "masks.mute.2") == [
+        ("ok", "sets apart 2 of 2 series now, 50.0% of the last 2d")
+    ]
+    # To mute by a score of one's own is no loop: it decides nothing that is learnt.
+    assert [level for level, _ in messages(result, "masks.mute.3")] == ["ok"]
+    rows = {row.name: row for row in report.signals(settings(server, signals=own[:2]), NOW)}
+    assert (rows["gated"].gate, rows["shut"].gate) == ("open 2 of 2", "open 0 of 2")
+
+
+def test_a_mask_over_all_of_the_past(server: Server) -> None:
+    server.write("rps", np.arange(NOW - DAY, NOW + 1, 300), 1.0, job="a")
+    own = [{"name": "rps", "query": "rps"}]
+    for masks, stuck in (
+        ({"train": [{"from": "2025-01-01", "to": "2026-01-01"}]}, True),
+        ({"train": [{"from": "00:00", "to": "12:00"}, {"from": "12:00", "to": "00:00"}]}, True),
+        ({"mute": [{"from": "2025-01-01", "to": "2026-01-01"}]}, False),
+        ({"train": [{"from": "00:00", "to": "23:00"}]}, False),
+    ):
+        result = report.check(settings(server, signals=own, masks=masks), NOW)
+        assert result.exit_code == 0
+        said = [m for level, m in messages(result, "signal rps") if level == "warning"]
+        assert len(said) == stuck, masks
+        assert all("1 of 1 series are never learnt from in the last 2d" in m for m in said)
+
+
+def test_excluded_alerts_must_exist_and_not_be_our_own(server: Server) -> None:
+    server.write("rps", np.arange(NOW - DAY, NOW + 1, 300), 1.0, job="a")
+    rules = [
+        {"alert": "DiskFull", "expr": "disk > 1"},
+        {"alert": "Ours", "expr": "x > 1", "labels": {"category": "anomaly"}},
+        {"alert": "AlsoOurs", "expr": "max by (job) (anomaly_score) > 1"},
+    ]
+    server.set_rules(*rules)
+    names = ["DiskFull", "Ours", "AlsoOurs", "Gone"]
+    own = [{"name": "rps", "query": "rps"}]
+    result = report.check(settings(server, signals=own, exclude_alerts=names), NOW)
+    said = {text.partition(":")[0]: text for _, text in messages(result, "exclude_alerts")}
+    assert result.exit_code == 0
+    assert "DiskFull" not in said
+    for name in ("Ours", "AlsoOurs"):
+        assert "own scores or alerts" in said[name]
+    assert said["Gone"] == "Gone: the server has no alert of this name"
+    # One whose rule is gone is known by what it has left behind.
+    firing = {"alertname": "Gone", "alertstate": "firing", "category": "anomaly"}
+    server.write("ALERTS", np.arange(NOW - 3600, NOW, 300), 1.0, **firing)
+    result = report.check(settings(server, signals=own, exclude_alerts=["Gone"]), NOW)
+    assert any("own scores" in text for _, text in messages(result, "exclude_alerts"))
+
+
 def test_the_real_span_of_history(server: Server) -> None:
     server.write("old", range(NOW - DAY, NOW + 1, 300), 1.0, job="a")
     server.write("young", range(NOW - 3600, NOW + 1, 300), 1.0, job="a")
@@ -126,7 +240,9 @@ def test_targets_behind_certificates_are_not_looked_at(server: Server, key: str)
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_printing(terminal: bool) -> None:
-    row = report.SignalRow("a", "latency", "rules", 2, float(MONDAY), 10, ("up",))
+    row = report.SignalRow(
+        "a", "latency", "rules", 2, float(MONDAY), 10, ("up",), "", "open 1 of 2"
+    )
     failed = report.SignalRow("b[x]", "traffic", "rules", 0, None, 0, ("up",), "went wrong")
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=200, color_system=None)
@@ -135,7 +251,7 @@ def test_printing(terminal: bool) -> None:
     assert text.index("b[x]") < text.index("2025-10-06 00:00")
     assert "went wrong" in text
     if not terminal:
-        assert text.splitlines()[2] == "a\tlatency\trules\t2\t2025-10-06 00:00\t10"
+        assert text.splitlines()[2] == "a\tlatency\trules\t2\t2025-10-06 00:00\t10\topen 1 of 2"
 
 
 def test_printing_findings() -> None:

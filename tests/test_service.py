@@ -12,83 +12,22 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
+from running import NOW, Metrics, Running, final_rows, past, rule
 from server import Server
-from synthetic import DAY, MONDAY, labels, traffic
+from synthetic import DAY, labels, traffic
 
 from detector import report
 from detector.errors import ConfigError
 from detector.names import State
 from detector.pipeline import fill_zero, replay
 from detector.prometheus import Prometheus
-from detector.score import GONE
-from detector.service import Service
 from detector.settings import Settings
-from detector.telemetry import Telemetry
 from detector.web import serve
-
-# A Monday noon after four weeks.
-NOW = MONDAY + 28 * DAY + 12 * 3600
-Metrics = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-class Running:
-    """A service, what it exposes, and the time it believes it is."""
-
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None, **given: Any):
-        self.settings = Settings(
-            **{"prometheus": {"url": url, "timeout": "5s"}, "history": "7d", **given}
-        )
-        self.now = float(NOW)
-        self.telemetry = Telemetry(self.settings.step)
-        source = Prometheus(
-            self.settings.prometheus,
-            lambda outcome: self.telemetry.queries.labels(outcome).inc(),
-            transport,
-        )
-        self.service = Service(self.settings, source, self.telemetry, lambda: self.now)
-        self.telemetry.registry.register(self.service.collector)
-
-    def cycle(self, time: float | None = None) -> Running:
-        """Run one cycle with all that a step at `time` needs complete."""
-        self.now = (NOW if time is None else time) + self.settings.delay
-        self.service.cycle()
-        return self
-
-    def metrics(self) -> Metrics:
-        text = generate_latest(self.telemetry.registry).decode()
-        return {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
-
-    def get(self, name: str, **labels: str) -> float | None:
-        """Return the one sample of this name whose labels include those given."""
-        found = [
-            value
-            for (metric, own), value in self.metrics().items()
-            if metric == name and labels.items() <= dict(own).items()
-        ]
-        assert len(found) < 2, f"{name}{labels} is {len(found)} samples"
-        return found[0] if found else None
 
 
 @pytest.fixture
 def run(server: Server) -> Callable[..., Running]:
     return lambda **given: Running(server.url, **given)
-
-
-def past(until: int = NOW, days: int = 7) -> np.ndarray:
-    """Times of a fed series: the profile grid, then each minute since before the last boundary."""
-    coarse = np.arange(until - days * DAY, until - DAY - 7200, 300)
-    return np.concatenate([coarse, np.arange(until - DAY - 7200, until + 1, 60)])
-
-
-def rule(name: str, query: str, kind: str = "traffic", **own: str) -> dict[str, Any]:
-    marks = {"anomaly_name": name, "anomaly_type": kind, **own}
-    return {"record": f"test:{name}", "expr": query, "labels": marks}
 
 
 def feed(server: Server, name: str = "rps", **own: str) -> tuple[np.ndarray, np.ndarray]:
@@ -195,17 +134,6 @@ def test_a_live_run_gives_the_rows_of_a_replay(server: Server) -> None:
     assert State.ANOMALOUS in first
     seldom = [row[-1] for key, row in rows.items() if key[1] == labels(job="seldom")]
     assert set(seldom) == {State.OK}
-
-
-def final_rows(
-    name: str, scores: Any, t: int = -1
-) -> dict[tuple[str, Any, int], tuple[float, ...]]:
-    fields = ("observed", "expected", "lower", "upper", "score", "state")
-    return {
-        (name, key, int(scores.times[t])): tuple(float(getattr(scores, f)[s, t]) for f in fields)
-        for s, key in enumerate(scores.labels)
-        if scores.state[s, t] != GONE
-    }
 
 
 def test_a_bad_query_does_not_disturb_the_others(

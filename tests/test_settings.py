@@ -8,8 +8,10 @@ import pytest
 
 from detector.configuration import load
 from detector.errors import ConfigError
-from detector.series import Policy
-from detector.settings import Settings, own_signals, policy_of
+from detector.mask_settings import meaning
+from detector.names import Mask
+from detector.series import Condition, Group, Policy, Span, Weekly
+from detector.settings import Settings, own_groups, own_signals, policy_of, signal_of
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +87,77 @@ def test_policy_layers_from_kind_to_name_to_own() -> None:
     assert (found.lower, found.upper) == (0.0, 1.0)
 
 
+def test_gate_model_and_masks_of_a_signal(tmp_path: Path) -> None:
+    settings = load(
+        config(
+            tmp_path,
+            """
+            signals:
+              - {name: rps, kind: traffic, query: a, when: 'b > 1', sensitivity: 2}
+            policies:
+              traffic: {when: c, model: stl, timezone: Europe/Berlin, sensitivity: 0.5}
+            groups:
+              - {name: checkout, signals: [rps, latency], by: job}
+            masks:
+              train:
+                - deploying == 1
+                - {from: 2025-12-24, to: 2025-12-27T12:00:00+02:00, timezone: Europe/Berlin}
+              mute:
+                - {query: 'd', signals: other}
+                - {days: [Saturday, sun], signals: rps, match: {job: a}}
+                - {from: 22:00, to: '06:00', days: fri, timezone: America/New_York}
+            exclude_alerts: [DiskFull, 'Odd "1"']
+            """,
+        )
+    )
+    (signal,) = own_signals(settings)
+    assert (signal.model, signal.policy.timezone) == ("stl", "Europe/Berlin")
+    assert signal.policy.sensitivity == 2
+    both = Mask.UNTAUGHT | Mask.MUTED
+    alerts = r'ALERTS{alertstate="firing",alertname=~"DiskFull|Odd\\ \"1\""}'
+    assert signal.conditions == (
+        Condition("when", both, "b > 1", gate=True),
+        Condition("masks.train.0", Mask.UNTAUGHT, "deploying == 1"),
+        # Midnight in Berlin.
+        Condition("masks.train.1", Mask.UNTAUGHT, Span(1766530800, 1766829600)),
+        Condition(
+            "masks.mute.1",
+            Mask.MUTED,
+            Weekly(frozenset({5, 6}), 0, 86400),
+            match=(("job", "a"),),
+        ),
+        Condition(
+            "masks.mute.2",
+            Mask.MUTED,
+            Weekly(frozenset({4}), 22 * 3600, 6 * 3600, "America/New_York"),
+        ),
+        Condition("exclude_alerts", Mask.UNTAUGHT, alerts),
+    )
+    other = signal_of(settings, "other", "latency", ())
+    assert other.model == "seasonal"
+    assert [c.setting for c in other.conditions][2:4] == ["masks.mute.0", "masks.mute.2"]
+    assert own_groups(settings) == [Group("checkout", "forest", ("rps", "latency"), ("job",))]
+
+
+def test_nothing_is_set_apart_by_default() -> None:
+    assert signal_of(Settings(), "rps", "traffic", ()).conditions == ()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "start"),
+    [
+        ("2025-12-24T18:00:00Z", "2025-12-25", 1766599200),
+        ("2025-12-24 18:00", "2025-12-25", 1766599200),
+        ("2025-12-24T18:00:00+01:00", "2025-12-25", 1766595600),
+        ("'2025-12-24T18:00'", "'2025-12-25'", 1766599200),
+    ],
+)
+def test_times_as_yaml_reads_them(tmp_path: Path, begin: str, end: str, start: int) -> None:
+    text = f"masks: {{train: [{{from: {begin}, to: {end}}}]}}"
+    (mask,) = load(config(tmp_path, text)).masks.train
+    assert meaning(mask) == Span(start, 1766620800)
+
+
 def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETECTOR_STEP", "15s")
     monkeypatch.setenv("DETECTOR_PROMETHEUS__URL", "http://env:1")
@@ -133,6 +206,46 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             "detector.yml:3: no valid YAML: key 'step' is given twice",
         ),
         ("rules:\n  url: http://a\n  url: http://b", "detector.yml:3: "),
+        ("signals: [{name: a, query: up, sensitivity: 0}]", "sensitivity"),
+        ("policies: {a: {sensitivity: 11}}", "policies.a.sensitivity"),
+        ("policies: {a: {timezone: Europe/Berln}}", "did you mean 'Europe/Berlin'?"),
+        ("policies: {a: {timezone: ''}}", "unknown time zone ''"),
+        ("policies: {a: {timezone: /etc/passwd}}", "unknown time zone"),
+        ("policies: {a: {model: prophet}}", "policies.a.model"),
+        ("policies: {a: {when: ''}}", "policies.a.when"),
+        ("groups: [{name: g, signals: [a]}]", "groups.0.signals"),
+        ("groups: [{name: g, signals: [a, a]}]", "'a' is given twice"),
+        ("groups: [{name: g, signals: [a, b], by: [job, job]}]", "'job' is given twice"),
+        ("groups: [{name: g, signals: [a, b], model: svm}]", "groups.0.model"),
+        ("groups: [{name: g, signal: [a, b]}]", "did you mean 'signals'?"),
+        (
+            "signals: [{name: g, query: up}]\ngroups: [{name: g, signals: [a, b]}]",
+            "group 'g': another signal or group has this name",
+        ),
+        ("masks: {trains: [up]}", "did you mean 'train'?"),
+        ("masks: {train: [{form: '22:00', to: '23:00'}]}", "did you mean 'from'?"),
+        ("masks: {train: [5]}", "masks.train.0: write a query, or a range of time"),
+        ("masks: {train: ['']}", "masks.train.0.query"),
+        ("masks: {train: [{}]}", "masks.train.0: write a query, or from and to, or days"),
+        ("masks: {mute: [{signals: [a]}]}", "masks.mute.0: write a query, or from and to"),
+        ("masks: {mute: [{query: up, days: [sat]}]}", "a query stands alone"),
+        ("masks: {mute: [{query: up, timezone: UTC}]}", "a query stands alone"),
+        ("masks: {mute: [{from: 2025-12-24}]}", "from and to belong together"),
+        ("masks: {mute: [{days: [sat], to: '22:00'}]}", "from and to belong together"),
+        ("masks: {mute: [{from: 2025-12-24, to: '22:00'}]}", "both be times of the day"),
+        ("masks: {mute: [{from: '22:00', to: 22:00}]}", "from and to are the same"),
+        ("masks: {mute: [{days: [sat], from: 2025-12-24, to: 2025-12-26}]}", "days go with times"),
+        (
+            "masks: {train: [{from: 2025-12-26, to: 2025-12-24}]}",
+            "masks.train.0: to (2025-12-24) must be later than from (2025-12-26)",
+        ),
+        ("masks: {train: [{from: 2025-12-24, to: 2025-12-24}]}", "it is not included"),
+        ("masks: {train: [{from: soon, to: later}]}", "'soon' is no time; write \"22:00\""),
+        ("masks: {train: [{from: 22, to: 23}]}", "'22' is no time; write \"22:00\" (in quotes)"),
+        ("masks: {train: [{from: '25:00', to: '26:00'}]}", "'25:00' is no time"),
+        ("masks: {train: [{days: [saturn]}]}", "masks.train.0.days.0"),
+        ("masks: {train: [{days: [sat], timezone: Mars}]}", "unknown time zone 'Mars'"),
+        ("exclude_alerts: ['']", "exclude_alerts.0"),
         ("- a list", "the top level must be keys and values"),
         ("a: b: c", "no valid YAML"),
         ("1: 2", "the top level must be keys and values"),
@@ -252,6 +365,8 @@ def test_a_bad_value_in_a_variable_is_blamed_on_the_environment(
         ("DETECTOR_POLICIES", "must be JSON"),
         ("DETECTOR_PROMETHEUS__HEADERS", "must be JSON"),
         ("DETECTOR_RULES__FILES", "must be JSON"),
+        ("DETECTOR_MASKS__MUTE", "must be JSON"),
+        ("DETECTOR_GROUPS", "must be JSON"),
     ],
 )
 def test_a_variable_that_is_no_json(monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
