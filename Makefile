@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 AT ?=
 SEED ?= 7
+SETS ?= nab synth
 
-.PHONY: demo up down test check fmt golden bench install tools static
+.PHONY: demo up down test check fmt golden bench bench-cost install tools static
 
 ## The main job, end to end: faults in, Slack and e-mail messages out. make demo AT="Sun 04:00"
 demo: install
@@ -39,9 +40,16 @@ fmt: install
 golden: tools
 	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m "not e2e"
 
-## Cost of the engine beside its peers.
+## Accuracy, behaviour and speed beside peers; needs the open bench (BENCH=../shared/bench).
+## make bench SETS=all takes every set.
 bench: install
-	@$(BIN)/python tests/bench/cost.py
+	@$(BIN)/python tests/bench/accuracy.py --sets $(SETS) --jobs 2
+	@$(BIN)/python tests/bench/behaviour.py
+	@$(BIN)/python tests/bench/speed.py
+
+## The whole cost, Prometheus' share included, beside the Grafana rules on real servers.
+bench-cost: install
+	@$(BIN)/python tests/bench/whole_cost.py
 
 install:
 	@$(PYTHON) scripts/install.py venv prometheus

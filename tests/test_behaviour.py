@@ -1,0 +1,140 @@
+"""What is promised of the default detector on seasonal traffic and on slow drifts.
+
+The whole table, beside two peers, is printed by tests/bench/behaviour.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scenarios import (
+    DAY,
+    HOUR,
+    MINUTE,
+    WEEK,
+    Case,
+    Incident,
+    at,
+    drift,
+    episodes,
+    judge,
+    memory,
+    replayed,
+    stacked,
+    traffic_matrix,
+)
+
+IN_WORK = pytest.mark.xfail(strict=False, reason="engine in work")
+HISTORIES = [15, 28]
+SHORT = [pytest.param(days, marks=IN_WORK) for days in (3, 8)]
+
+
+def _missed(day: str, history: int, factor: float, hours: range, minutes: int = 60) -> list[int]:
+    """Return the hours of a day at which an incident raises no alert."""
+    cases = [
+        Case(at(day, h) - history * DAY, (Incident(at(day, h), minutes * 60, factor),), seed=h)
+        for h in hours
+    ]
+    samples = traffic_matrix(cases, at(day, 24) + HOUR)
+    said = replayed(samples, "traffic", at(day, 0), at(day, 24) + HOUR)
+    return [
+        hour
+        for hour, on, case in zip(hours, said.on, cases, strict=True)
+        if judge(said.times, on, case.incidents[0]).delay is None
+    ]
+
+
+@IN_WORK
+@pytest.mark.parametrize("factor", [0.5, 1.5])
+@pytest.mark.parametrize("day", ["Wed", "Sat", "Sun"])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_half_as_much_more_or_less_for_an_hour_alerts(
+    history: int, day: str, factor: float
+) -> None:
+    assert _missed(day, history, factor, range(0, 24, 2)) == []
+
+
+@pytest.mark.parametrize("day", ["Wed", "Sun"])
+@pytest.mark.parametrize("history", [*SHORT, *HISTORIES])
+def test_an_outage_alerts_at_every_hour(history: int, day: str) -> None:
+    assert _missed(day, history, 0.0, range(24), minutes=15) == []
+
+
+@pytest.mark.parametrize("day", ["Wed", "Sun"])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_a_surge_and_an_outage_three_hours_later_are_two_episodes(history: int, day: str) -> None:
+    cases = []
+    for hour in range(0, 19, 3):
+        surge = Incident(at(day, hour), HOUR, 3.0)
+        outage = Incident(surge.end + 3 * HOUR, HOUR, 0.0)
+        cases.append(Case(surge.begin - history * DAY, (surge, outage), seed=100 + hour))
+    end = at(day, 24) + HOUR
+    said = replayed(traffic_matrix(cases, end), "traffic", at(day, 0), end)
+    for on, case in zip(said.on, cases, strict=True):
+        surge, outage = case.incidents
+        first = np.searchsorted(said.times, surge.begin)
+        found = episodes(on[first:])
+        assert len(found) == 2
+        begins = [int(said.times[first + a]) for a, _ in found]
+        assert surge.begin <= begins[0] < surge.end
+        assert outage.begin <= begins[1] < outage.end
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.3, 2.0, 6.0])
+@pytest.mark.parametrize("day", ["Wed", "Sun"])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_the_state_leaves_within_six_steps_of_recovery(
+    history: int, day: str, factor: float
+) -> None:
+    cases = [
+        Case(at(day, hour) - history * DAY, (Incident(at(day, hour), 60 * minutes, factor),), hour)
+        for minutes in (5, 15, 60, 240)
+        for hour in (4, 9, 15)
+    ]
+    end = at(day, 22)
+    said = replayed(traffic_matrix(cases, end), "traffic", at(day, 3), end)
+    left = [
+        judge(said.times, on, case.incidents[0]).left
+        for on, case in zip(said.on, cases, strict=True)
+    ]
+    assert max(left) <= 6, left
+
+
+@IN_WORK
+@pytest.mark.parametrize("history", HISTORIES)
+def test_a_drift_over_six_days_is_one_open_episode_by_day_four(history: int) -> None:
+    end = WEEK + 6 * DAY
+    times = np.arange(WEEK - history * DAY, end, MINUTE)
+    rows = np.array([drift(times, seed, (WEEK, 6 * DAY)) for seed in range(4)])
+    said = replayed(stacked(times, rows), "drift", WEEK, end)
+    fourth = np.searchsorted(said.times, WEEK + 4 * DAY)
+    for on in said.on:
+        assert on[fourth]
+        assert len(episodes(on)) == 1
+
+
+@IN_WORK
+@pytest.mark.parametrize("history", HISTORIES)
+def test_a_leak_over_five_days_is_open_from_half_way_to_the_end(history: int) -> None:
+    end = WEEK + 5 * DAY
+    times = np.arange(WEEK - history * DAY, end, MINUTE)
+    rows = np.array([memory(times, seed, (WEEK, 5 * DAY)) for seed in range(4)])
+    said = replayed(stacked(times, rows), "saturation", WEEK, end)
+    half = np.searchsorted(said.times, WEEK + 5 * DAY // 2)
+    for on in said.on:
+        assert on[half]
+        assert on[-1]
+
+
+@pytest.mark.parametrize(("kind", "made"), [("drift", drift), ("saturation", memory)])
+def test_quiet_series_alert_at_most_once_in_ten_weeks(
+    kind: str, made: Callable[..., np.ndarray]
+) -> None:
+    series, weeks = 10, 2
+    end = WEEK + weeks * 7 * DAY
+    times = np.arange(WEEK - 15 * DAY, end, MINUTE)
+    rows = np.array([made(times, 1000 + seed) for seed in range(series)])
+    said = replayed(stacked(times, rows), kind, WEEK, end)
+    assert sum(len(episodes(on)) for on in said.on) <= 0.1 * series * weeks
