@@ -1,0 +1,62 @@
+"""What a model of one series hands to scoring: what it expected, what it expects next, its scale.
+
+Every univariate model returns a `Baseline`; channels, calibration, band and episodes are the same
+for all of them (see `detector.score`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.series import Float, Int, Labels
+
+DAY = 86_400
+WEEK = 7 * DAY
+# The level of a series is the median of this many block medians: one day of hours.
+BLOCKS = 24
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What is normal for S series, learnt from the history before a boundary.
+
+    Letters: T samples of the history on the profile grid, P = WEEK / profile slots.
+
+    Parameters
+    ----------
+    labels : tuple of Labels
+        S label sets.
+    profile : int
+        Seconds of the profile grid.
+    table : float64[S, P]
+        Forecast as of the boundary by slot of the week, local time; NaN where nothing is known.
+    blocks : float64[S, BLOCKS]
+        Medians of the residuals against `table` over the last 24 blocks before the boundary,
+        oldest first. Their median is the level that is added to `table` from then on.
+    expected : float64[S, T]
+        What the model would have expected at each sample of the history, had it not seen that
+        sample's own cycle; NaN where it had no say.
+    scale : float64[S]
+        One slow, winsorised standard deviation of ``history - expected``, not below the floors.
+    reference : float64[S, 2]
+        Median and robust spread of the daily medians of the history, for slow trends.
+    seconds : float64[S]
+        Span from the first to the last sample of the history.
+    samples : int64[S]
+        Samples in the history.
+    ready : bool[S]
+        False while there is too little history to say anything.
+    """
+
+    labels: tuple[Labels, ...]
+    profile: int
+    table: Float
+    blocks: Float
+    expected: Float
+    scale: Float
+    reference: Float
+    seconds: Float
+    samples: Int
+    ready: np.ndarray[tuple[int], np.dtype[np.bool_]]
