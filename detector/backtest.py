@@ -16,7 +16,8 @@ from detector.durations import format_duration
 from detector.errors import ConfigError
 from detector.masks import masked
 from detector.names import State
-from detector.pipeline import DAY, Schedule, replay
+from detector.models.baseline import DAY
+from detector.pipeline import Schedule, replay
 from detector.score import GONE
 from detector.series import Float, Int, Scores, SeriesMatrix, Signal, label_set
 

@@ -1,7 +1,6 @@
-"""Compiled loops over one series: slot medians, trailing medians and the scoring fold.
+"""Compiled loops shared by fits and scoring: medians over cycles, tails, autoregression, novelty.
 
-Each routine has a naive twin in tests/naive.py. NaN is a missing sample everywhere. Letters:
-T times, P slots of a period, E experts, R ring of one day, C channels, W = 5 steps.
+Each routine has a naive twin in tests/naive.py. NaN is a missing sample everywhere.
 """
 
 from __future__ import annotations
@@ -11,333 +10,357 @@ import math
 import numba
 import numpy as np
 
-from detector.series import Float, Int
+from detector.series import Float
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+inline = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 
-SUSTAINED_STEPS = 5
-# |z| beyond this says no more; it keeps one absurd sample from ruling the five-step mean.
-Z_LIMIT = 50.0
-# A channel's evidence (about -log10 of its tail probability) saturates here.
-EVIDENCE_LIMIT = 8.0
+# |z| beyond this says no more; it keeps one absurd sample from ruling a mean or a distance.
+Z_LIMIT = 20.0
+# Rarity, in decades, is cut off here.
+EVIDENCE_LIMIT = 12.0
+# Two quantiles of the past, a decade apart, carry the tail of a channel.
+LOW, HIGH = 0.90, 0.99
+# One decade of rarity is at least this far on the log1p axis: a past without any tail must not
+# make the edge touch the noise.
+LEAST_DECADE = 0.35
+# The rarest thing the past shows often enough to count: a largest value of a day that every
+# fourth day reaches.
+KNOT = 0.75
+KNOT_RATE = -math.log(KNOT)
+# Quantiles are read off a histogram over the bits of a float32: 32 buckets an octave.
+BUCKETS = 1280
+FIRST_BUCKET = (127 - 20) << 5
+SHIFT = 18
 
 
 @jit
-def middle(sorted_values: Float, n: int) -> float:
-    """Return the median of the first `n` ascending values; NaN when there is none."""
-    if n == 0:
-        return np.nan
-    median: float = 0.5 * (sorted_values[(n - 1) // 2] + sorted_values[n // 2])
-    return median
+def column_medians(rows: Float, out: Float) -> None:
+    """Median of each column, NaN left out, NaN where a column has no value.
+
+    Parameters
+    ----------
+    rows : float64[M, W]
+        M values for each of W columns; used as scratch.
+    out : float64[W]
+        Output.
+
+    Notes
+    -----
+    O(M**2 * W) exchanges without a branch, which compile to vector minima and maxima: for the
+    M of 4 to 24 that occur this beats a sort of each column by an order of magnitude.
+    """
+    m, width = rows.shape
+    count = np.zeros(width, np.int64)
+    for i in range(m):
+        for c in range(width):
+            v = rows[i, c]
+            known = v == v
+            count[c] += known
+            rows[i, c] = v if known else np.inf
+    # After pass i the row i holds the i-th smallest; nothing beyond the middle is asked for.
+    for i in range(m // 2 + 1):
+        for j in range(m - 1, i, -1):
+            for c in range(width):
+                a = rows[j - 1, c]
+                b = rows[j, c]
+                rows[j - 1, c] = a if a < b else b
+                rows[j, c] = b if a < b else a
+    for c in range(width):
+        n = count[c]
+        low = rows[(n - 1) // 2, c] if n > 0 else np.nan
+        out[c] = 0.5 * low + 0.5 * rows[n // 2, c] if n > 0 else np.nan
 
 
 @jit
-def slot_medians(x: Float, first: int, period: int, half: int, least: int) -> tuple[Float, Float]:
-    """Median of each slot of a period over its cycles, and the same with the own cycle left out.
+def left_out_medians(x: Float, period: int, most: int, out: Float) -> None:
+    """Median of the same slot over other cycles than the sample's own.
 
-    A slot gathers its `half` neighbours on either side from every cycle. Leaving out the cycle
-    a sample belongs to gives an honest residual: the sample did not shape its own expectation.
+    The `most` cycles before it count; the first cycles of the history, which have fewer, are
+    filled up with later ones. So every sample is judged by as much as the model knows now, and
+    none by itself.
 
     Parameters
     ----------
     x : float64[T]
-        Samples on the profile grid.
-    first : int
-        Slot of ``x[0]``, 0 <= first < period.
-    period : int
-        Slots per period P.
-    half : int
-        Neighbouring slots on each side.
-    least : int
-        Fewest cycles a slot needs; below it the result is NaN.
-
-    Returns
-    -------
-    profile : float64[P]
-        Median over all cycles.
-    left_out : float64[T]
-        Median over the other cycles, for each sample's own slot and cycle.
-
-    Notes
-    -----
-    O(T * (2*half+1) * cycles) time, O(cycles * (2*half+1)) scratch.
+        Samples; T is a multiple of `period`.
+    period, most : int
+        Samples per cycle, and cycles to be used.
+    out : float64[T]
+        Output; NaN where no other cycle has a sample.
     """
-    n = x.shape[0]
-    cycles = (first + n - 1) // period + 1
-    width = 2 * half + 1
-    profile = np.full(period, np.nan)
-    left_out = np.full(n, np.nan)
-    values = np.empty(cycles * width)
-    owner = np.empty(cycles * width, np.int64)
-    rest = np.empty(cycles * width)
-    for slot in range(period):
+    cycles = x.shape[0] // period
+    first = 0
+    while first < cycles and np.isnan(x[first * period : (first + 1) * period]).all():
+        first += 1
+    rows = np.empty((most, period))
+    out[: first * period] = np.nan
+    for c in range(first, cycles):
         m = 0
-        seen = 0
-        for cycle in range(cycles):
-            before = m
-            for shift in range(-half, half + 1):
-                t = cycle * period + slot + shift - first
-                if 0 <= t < n and x[t] == x[t]:
-                    values[m] = x[t]
-                    owner[m] = cycle
-                    m += 1
-            if m > before:
-                seen += 1
-        if seen < least:
-            continue
-        order = np.argsort(values[:m])
-        for i in range(m):
-            rest[i] = values[order[i]]
-        profile[slot] = middle(rest, m)
-        for cycle in range(cycles):
-            t = cycle * period + slot - first
-            if t < 0 or t >= n:
-                continue
-            k = 0
-            for i in range(m):
-                if owner[order[i]] != cycle:
-                    rest[k] = values[order[i]]
-                    k += 1
-            left_out[t] = middle(rest, k)
-    return profile, left_out
+        for k in range(c - 1, first - 1, -1):
+            if m < most:
+                rows[m] = x[k * period : (k + 1) * period]
+                m += 1
+        for k in range(c + 1, cycles):
+            if m < most:
+                rows[m] = x[k * period : (k + 1) * period]
+                m += 1
+        if m == 0:
+            out[c * period : (c + 1) * period] = np.nan
+        else:
+            column_medians(rows[:m], out[c * period : (c + 1) * period])
 
 
 @jit
-def exchange(held: Float, n: int, old: float, new: float) -> int:
-    """Replace `old` by `new` among the first `n` ascending values of `held`; NaN means none.
-
-    Returns the new count. O(n) moves; `held` needs room for one value more than the count.
-    """
-    if old == old:
-        i = np.searchsorted(held[:n], old)
-        for j in range(i, n - 1):
-            held[j] = held[j + 1]
-        n -= 1
-    if new == new:
-        i = np.searchsorted(held[:n], new)
-        for j in range(n, i, -1):
-            held[j] = held[j - 1]
-        held[i] = new
-        n += 1
-    return n
+def cycle_medians(x: Float, period: int, most: int, out: Float) -> None:
+    """Median of each slot over the last `most` cycles, float64[period]; slot 0 is that of x[0]."""
+    cycles = x.shape[0] // period
+    m = min(most, cycles)
+    rows = np.empty((m, period))
+    for k in range(m):
+        c = cycles - 1 - k
+        rows[k] = x[c * period : (c + 1) * period]
+    column_medians(rows, out)
 
 
 @jit
-def trailing_median(x: Float, window: int, least: int) -> Float:
-    """Median of the `window` samples before each one, the sample itself not included.
-
-    Parameters
-    ----------
-    x : float64[T]
-    window : int
-        Samples looked back.
-    least : int
-        Fewest present samples; below it the last known median stays (NaN before the first).
-
-    Returns
-    -------
-    float64[T]
-
-    Notes
-    -----
-    One sorted window kept by insertion: O(T * window) moves, O(window) scratch.
-    """
-    n = x.shape[0]
-    out = np.full(n, np.nan)
-    held = np.empty(window + 1)
-    m = 0
-    last = np.nan
-    for t in range(n):
-        if m >= least:
-            last = middle(held, m)
-        out[t] = last
-        old = x[t - window] if t >= window else np.nan
-        m = exchange(held, m, old, x[t])
+def block_medians(x: Float, block: int) -> Float:
+    """Median of each `block` samples, counted from the end, float64[T // block]."""
+    count = x.shape[0] // block
+    skip = x.shape[0] - count * block
+    rows = np.empty((block, count))
+    for b in range(count):
+        for i in range(block):
+            rows[i, b] = x[skip + b * block + i]
+    out = np.empty(count)
+    column_medians(rows, out)
     return out
 
 
 @jit
-def tail_evidence(z: float, q95: float, decade: float, trust: float, prior: float) -> float:
-    """About -log10 of the chance of a deviation `z` or more on one side of normal.
-
-    log1p(z) has an exponential tail through the 95 % and 99.5 % quantiles of the past
-    (one decade apart), blended with a fixed prior while the past is short::
-
-        calibrated = -log10(0.05) + (log1p(z) - q95) / decade
-        evidence   = trust * calibrated + (1 - trust) * prior * log1p(z)
+def trailing_levels(medians: Float, blocks: int, least: int, out: Float) -> None:
+    """Median of the `blocks` block medians before each block, and after the last one.
 
     Parameters
     ----------
-    z : float
-        Deviation in scales, on the side in question; not positive means no evidence.
-    q95, decade : float
-        95 % quantile of log1p(z), and its distance to the 99.5 % quantile.
+    medians : float64[B]
+    blocks, least : int
+        Block medians looked back, and the fewest that are enough; with fewer the last known
+        level stays (NaN before the first).
+    out : float64[B + 1]
+        Output.
+    """
+    count = medians.shape[0]
+    rows = np.full((blocks, count + 1), np.nan)
+    known = np.zeros(count + 1, np.int64)
+    for k in range(blocks):
+        for b in range(k + 1, count + 1):
+            v = medians[b - 1 - k]
+            rows[k, b] = v
+            known[b] += v == v
+    column_medians(rows, out)
+    last = np.nan
+    for b in range(count + 1):
+        if known[b] >= least:
+            last = out[b]
+        out[b] = last
+
+
+@jit
+def running_mean(x: Float, half: int, out: Float) -> None:
+    """Mean of each sample and its `half` neighbours on both sides, NaN left out."""
+    n = x.shape[0]
+    for t in range(n):
+        total = 0.0
+        m = 0
+        for j in range(max(t - half, 0), min(t + half + 1, n)):
+            known = x[j] == x[j]
+            total += x[j] if known else 0.0
+            m += known
+        out[t] = total / m if m > 0 else np.nan
+
+
+@jit
+def quantile(values: Float, q: float) -> float:
+    """Quantile of finite values with linear interpolation; NaN when there is none."""
+    n = values.shape[0]
+    if n == 0:
+        return np.nan
+    at = q * (n - 1)
+    i = int(at)
+    if i + 1 >= n:
+        return float(np.max(values))
+    ordered = np.partition(values, i + 1)
+    high = ordered[i + 1]
+    low = np.max(ordered[: i + 1])
+    return float(low + (at - i) * (high - low))
+
+
+@jit
+def bucket(bits: int) -> int:
+    """Return the histogram bucket of a non-negative float32 given by its bits."""
+    return min(max((bits >> SHIFT) - FIRST_BUCKET, 0), BUCKETS - 1)
+
+
+@jit
+def histogram_quantile(counts: np.ndarray, total: int, q: float) -> float:
+    """Quantile of a histogram over `bucket`, linear inside a bucket (within 3 %)."""
+    target = q * total
+    seen = 0.0
+    for b in range(BUCKETS):
+        if counts[b] > 0 and seen + counts[b] >= target:
+            octave = (b + FIRST_BUCKET) >> 5
+            part = ((b + FIRST_BUCKET) & 31) + (target - seen) / counts[b]
+            value: float = math.ldexp(1.0 + part / 32.0, octave - 127)
+            return value if b > 0 else 0.0
+        seen += counts[b]
+    return 0.0
+
+
+@jit
+def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
+    """Fit the tail of a channel's past magnitudes, for `tail_evidence`.
+
+    Parameters
+    ----------
+    magnitudes : float32[N]
+        Not negative, oldest first; NaN is skipped.
+    day : int
+        Samples per day.
+    tail : float64[4]
+        Output: log1p of the 90 % quantile; distance to the 99 % quantile; log1p of the largest
+        value that every fourth day reaches, and its rarity in decades (infinite while fewer
+        than three days are known).
+    """
+    n = magnitudes.shape[0]
+    bits = magnitudes.view(np.int32)
+    counts = np.zeros(BUCKETS, np.int64)
+    total = 0
+    for i in range(n):
+        if magnitudes[i] == magnitudes[i]:
+            counts[bucket(bits[i])] += 1
+            total += 1
+    low = math.log1p(histogram_quantile(counts, total, LOW))
+    high = math.log1p(histogram_quantile(counts, total, HIGH))
+    tail[0] = low
+    tail[1] = max(high - low, LEAST_DECADE)
+    tail[2] = np.inf
+    tail[3] = np.inf
+    days = n // day
+    if days >= 3:
+        largest = np.zeros(days)
+        for d in range(days):
+            top = np.float32(0.0)
+            for i in range(n - (d + 1) * day, n - d * day):
+                v = magnitudes[i]
+                top = v if v > top else top
+            largest[d] = top
+        tail[2] = math.log1p(quantile(largest, KNOT))
+        tail[3] = math.log10(max(day / KNOT_RATE, 10.0))
+
+
+@inline
+def tail_evidence(magnitude: float, tail: Float, trust: float, prior: float) -> float:
+    """How rare a magnitude is, in decades: about -log10 of its tail probability.
+
+    The tail of log1p(magnitude) is exponential through two quantiles of the past; what every
+    fourth day shows is no rarer than that. While the past is short a fixed prior has the say::
+
+        rarity   = 1 + (g - tail[0]) / tail[1]                     with g = log1p(magnitude)
+        rarity   = min(rarity, tail[3] + max(g - tail[2], 0) / tail[1])
+        evidence = trust * rarity + (1 - trust) * prior * g
+
+    Parameters
+    ----------
+    magnitude : float
+        Not negative.
+    tail : float64[4]
+        From `fit_tail`.
     trust : float
-        Weight of the calibration, 0..1.
+        Weight of the past against the prior, 0..1.
     prior : float
         Slope of the prior.
     """
-    if not z > 0.0:
-        return 0.0
-    g = math.log1p(z)
-    calibrated = 1.30103 + (g - q95) / decade
-    value = trust * calibrated + (1.0 - trust) * prior * g
+    g = math.log1p(magnitude)
+    rarity = 1.0 + (g - tail[0]) / tail[1]
+    if rarity > tail[3]:
+        rarity = min(rarity, tail[3] + max(g - tail[2], 0.0) / tail[1])
+    value = trust * rarity + (1.0 - trust) * prior * g
     return min(max(value, 0.0), EVIDENCE_LIMIT)
 
 
 @jit
-def fold(
-    values: Float,
-    times: Int,
-    step: int,
-    profile: int,
-    day: Float,
-    week: Float,
-    weight: Float,
-    scale: float,
-    tails: Float,
-    trust: float,
-    prior: float,
-    edge: float,
-    band: Float,
-    signs: Int,
-    floors: Float,
-    limits: Float,
-    leave: float,
-    ring: Float,
-    level: Float,
-    recent: Float,
-    flags: Int,
-    expected: Float,
-    lower: Float,
-    upper: Float,
-    score: Float,
-    evidence: Float,
-    anomalous: Int,
-) -> None:
-    """Score one series step by step, then learn its level; state and outputs are written in place.
+def autoregression(z: Float, order: int, weights: Float) -> None:
+    """Weights of the last `order` values that predict the next best, by Levinson's recursion.
 
     Parameters
     ----------
-    values, times : float64[T], int64[T]
-        Samples and their unix seconds, `step` seconds apart.
-    step, profile : int
-        Seconds of the scoring cadence and of the profile grid (a multiple of step).
-    day, week : float64[P]
-        Seasonal profiles; NaN slots fall back to the remaining experts.
-    weight : float64[3]
-        Weight of the experts none, day, week; they sum to one.
-    scale, trust, prior, edge : float
-        Residual scale, and the calibration of `tail_evidence`; a score of 1 is `edge` evidence.
-    tails : float64[2, 2]
-        (q95, decade) of deviations above and below.
-    band : float64[2]
-        Deviation above and below, in the series' unit, that scores 1 when held.
-    signs : int64[2]
-        1 where a deviation above (below) counts.
-    floors, limits : float64[2]
-        (min_abs, min_rel) and (lower, upper) physical limits.
-    leave : float
-        Score below which an episode ends.
-    ring, level : float64[3, R], float64[3]
-        State: the last day's residuals of each expert on the profile grid, and their median.
-    recent : float64[5]
-        State: the last deviations in scales, a missing sample counting as none.
-    flags : int64[2]
-        State: 1 while in an episode; steps in a row inside the band.
-    expected, lower, upper, score : float64[T]
-        Outputs, NaN on entry; bounds stay NaN where nothing is expected.
-    evidence : float64[T, 2]
-        Output: each channel's share of the score.
-    anomalous : int64[T]
-        Output: 1 while in an episode.
+    z : float64[N]
+        Deviations without NaN, clipped by the caller.
+    order : int
+    weights : float64[order]
+        Output, newest first; zeros for a series without any variation.
     """
-    slots_day = day.shape[0]
-    slots_week = week.shape[0]
-    size = ring.shape[1]
-    season = np.empty(3)
-    # The rings in order, made when first needed: the median then costs one exchange a sample.
-    ordered = np.empty((3, size + 1))
-    held = np.full(3, -1)
-    for t in range(values.shape[0]):
-        cell = times[t] // profile
-        part = (times[t] - cell * profile) / profile
-        season[0] = 0.0
-        a = day[cell % slots_day]
-        season[1] = a + part * (day[(cell + 1) % slots_day] - a)
-        a = week[cell % slots_week]
-        season[2] = a + part * (week[(cell + 1) % slots_week] - a)
+    n = z.shape[0]
+    products = np.zeros(order + 1)
+    for k in range(order + 1):
         total = 0.0
-        blend = 0.0
-        for e in range(3):
-            v = season[e] + level[e]
-            if weight[e] > 0.0 and v == v:
-                total += weight[e]
-                blend += weight[e] * v
-        centre = min(max(blend / total, limits[0]), limits[1]) if total > 0.0 else np.nan
-        x = values[t]
-        r = x - centre
-        z = min(max(r / scale, -Z_LIMIT), Z_LIMIT) if r == r else 0.0
-        for i in range(SUSTAINED_STEPS - 1):
-            recent[i] = recent[i + 1]
-        recent[SUSTAINED_STEPS - 1] = z
-        expected[t] = centre
-        margin = max(floors[0], floors[1] * abs(centre))
-        above = max(band[0], margin)
-        below = max(band[1], margin)
-        if centre == centre:
-            upper[t] = min(centre + above, limits[1]) if signs[0] == 1 else limits[1]
-            lower[t] = max(centre - below, limits[0]) if signs[1] == 1 else limits[0]
-        if r == r:
-            mean = 0.0
-            for i in range(SUSTAINED_STEPS):
-                mean += recent[i]
-            mean /= SUSTAINED_STEPS
-            spike = 0.0
-            sustained = 0.0
-            for side in range(2):
-                if signs[side] == 1:
-                    sign = 1.0 - 2.0 * side
-                    q95 = tails[side, 0]
-                    decade = tails[side, 1]
-                    spike = max(spike, tail_evidence(sign * z, q95, decade, trust, prior))
-                    sustained = max(
-                        sustained, tail_evidence(sign * mean, q95, decade, trust, prior)
-                    )
-            power = spike * spike + sustained * sustained
-            value = math.sqrt(0.5 * power) / edge
-            counts = abs(r) >= margin and (
-                (r > 0.0 and signs[0] == 1) or (r < 0.0 and signs[1] == 1)
-            )
-            if not counts:
-                value = min(value, 0.99)
-            score[t] = value
-            flags[1] = flags[1] + 1 if (-below <= r <= above) or not counts else 0
-            if flags[0] == 1:
-                if value < leave or flags[1] >= SUSTAINED_STEPS:
-                    flags[0] = 0
-            elif value > 1.0:
-                flags[0] = 1
-            if flags[0] == 1:
-                evidence[t, 0] = spike * spike / power if power > 0.0 else 0.5
-                evidence[t, 1] = 1.0 - evidence[t, 0]
-            anomalous[t] = flags[0]
-        else:
-            score[t] = np.nan
-            anomalous[t] = 0
-        if times[t] % profile == 0:
-            # Learn after scoring. The median needs no weights: an incident of some hours is a
-            # minority of the day, and inside an episode the level is held, so is the band.
-            at = cell % size
-            for e in range(3):
-                if held[e] < 0:
-                    held[e] = 0
-                    for i in range(size):
-                        if ring[e, i] == ring[e, i]:
-                            ordered[e, held[e]] = ring[e, i]
-                            held[e] += 1
-                    ordered[e, : held[e]].sort()
-                held[e] = exchange(ordered[e], held[e], ring[e, at], x - season[e])
-                ring[e, at] = x - season[e]
-                if flags[0] == 0 and held[e] * 24 >= size:
-                    level[e] = middle(ordered[e], held[e])
+        for t in range(k, n):
+            total += z[t] * z[t - k]
+        products[k] = total
+    weights[:] = 0.0
+    if not products[0] > 0.0:
+        return
+    error = products[0] * 1.0001
+    mirrored = np.empty(order)
+    for i in range(order):
+        rest = products[i + 1]
+        for j in range(i):
+            rest -= weights[j] * products[i - j]
+        reflection = rest / error
+        for j in range(i):
+            mirrored[j] = weights[j] - reflection * weights[i - 1 - j]
+        weights[:i] = mirrored[:i]
+        weights[i] = reflection
+        error *= 1.0 - reflection * reflection
+        if not error > 0.0:
+            return
+
+
+@jit
+def novelty(window: Float, references: np.ndarray, count: int, distances: Float) -> float:
+    """Distance of a window to its fifth nearest reference.
+
+    Parameters
+    ----------
+    window : float64[M]
+    references : float32[M, R]
+        Windows of the past as columns, so that the loop over them is a vector operation.
+    count : int
+        References in use, the first columns; with fewer than five nothing is novel.
+    distances : float64[R]
+        Scratch.
+    """
+    if count < 5:
+        return 0.0
+    for r in range(count):
+        distances[r] = 0.0
+    for i in range(window.shape[0]):
+        w = window[i]
+        for r in range(count):
+            d = w - references[i, r]
+            distances[r] += d * d
+    a = b = c = d4 = e = np.inf
+    for r in range(count):
+        v = distances[r]
+        if v < e:
+            e = v
+            if e < d4:
+                d4, e = e, d4
+            if d4 < c:
+                c, d4 = d4, c
+            if c < b:
+                b, c = c, b
+            if b < a:
+                a, b = b, a
+    return float(math.sqrt(e))

@@ -11,20 +11,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from detector import names, score
+from detector.channels import Normal, State
 from detector.errors import ConfigError
+from detector.localtime import utc_offsets
 from detector.models import seasonal
-from detector.series import Labels, Scores, SeriesMatrix, Signal, empty_matrix
+from detector.models.baseline import DAY, Baseline
+from detector.series import Int, Labels, Scores, SeriesMatrix, Signal, empty_matrix
 
-DAY = seasonal.DAY
 # The fold starts this many steps before the boundary, so that an episode in course goes on.
 LEAD_STEPS = 60
-
-T = TypeVar("T", seasonal.Baseline, score.Calibration, score.FoldState)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Schedule:
         return first, boundary - self.profile
 
     def fold_start(self, boundary: int) -> int:
-        """Return the first step time of the fold that belongs to a boundary."""
-        return boundary - LEAD_STEPS * self.step
+        """Return the first step time that has a say on the fold that belongs to a boundary."""
+        return boundary - min(score.WINDOW_STEPS * self.step, self.history)
 
 
 class Evaluation:
@@ -107,33 +107,69 @@ class Evaluation:
         self.next_time = schedule.fold_start(boundary)
         known = history.between(boundary - schedule.history, boundary)
         labels = (known.labels[s] for s in np.flatnonzero(~known.absent.all(axis=1)))
-        self._fit(known.aligned(tuple(sorted(labels))))
+        first, _ = schedule.history_times(boundary)
+        self._history = _extended(known.aligned(tuple(sorted(labels))), first, boundary)
+        self._labels = self._history.labels
+        self._begun = False
 
-    def _fit(self, known: SeriesMatrix) -> None:
-        first, _ = self.schedule.history_times(self.boundary)
-        history = _extended(known, first, self.boundary)
-        untaught = history.marked(names.Mask.UNTAUGHT)
-        lesson = replace(history, values=np.where(untaught, np.nan, history.values))
-        self.baseline, z = seasonal.fit(lesson)
-        self.calibration = score.calibrate(self.baseline, z)
-        self.state = score.start(self.baseline)
-        # A series that has long been gone stays gone across a refit; one that never was there is
-        # gone too. Its last sample may lie up to a profile slot after the last one on the grid.
-        begin = self.schedule.fold_start(self.boundary)
+    def _begin(self, recent: SeriesMatrix) -> None:
+        """Fit to the history, calibrate on the steps up to the boundary, and fold the last ones."""
+        history = self._history
+        silent = self._silence(history)
+        self._history = empty_matrix(history.step)
+        self._begun = True
+        self.baseline, self.normal, self.state = self._fitted(history, recent)
+        self.state.silent[:] = silent
+        lead = recent.between(self.boundary - LEAD_STEPS * self.schedule.step, self.boundary)
+        self._fold(lead, learning=False)
+
+    def _fitted(
+        self, history: SeriesMatrix, recent: SeriesMatrix
+    ) -> tuple[Baseline, Normal, State]:
+        zone = self.signal.policy.timezone
+        past = _localised(_taught(history), zone)
+        baseline = seasonal.fit(past)
+        steps = _taught(recent)
+        local = recent.times + utc_offsets(recent.times, zone)
+        return baseline, *score.prepare(baseline, past, steps, local, self.signal.policy)
+
+    def _silence(self, history: SeriesMatrix) -> Int:
+        """Steps since the last sample before the lead, int64[S].
+
+        A series that has long been gone stays gone across a refit; one that never was there is
+        gone too. Its last sample may lie up to a profile slot after the last one on the grid.
+        """
+        begin = self.boundary - LEAD_STEPS * self.schedule.step
         there = ~history.absent & (history.times < begin)
         last = np.where(there, history.times, 0).max(axis=1, initial=0)
-        self.state.silent = np.maximum(begin - history.step - last, 0) // self.schedule.step
+        silent: Int = np.maximum(begin - history.step - last, 0) // self.schedule.step
+        return silent
+
+    def _fold(self, window: SeriesMatrix, learning: bool = True) -> Scores:
+        zone = self.signal.policy.timezone
+        local = window.times + utc_offsets(window.times, zone)
+        return score.advance(
+            self.baseline,
+            self.normal,
+            self.state,
+            window,
+            local,
+            self.boundary,
+            self.signal.policy,
+            learning,
+        )
 
     @property
     def labels(self) -> tuple[Labels, ...]:
         """The series this evaluation knows, those without history included."""
-        return self.baseline.labels
+        return self.baseline.labels if self._begun else self._labels
 
     @property
     def living(self) -> int:
         """How many of its series have not been absent for so long that they are gone."""
         patience = score.patience(self.signal.policy, self.schedule.step)
-        return int((self.state.silent <= patience).sum())
+        silent = self.state.silent if self._begun else self._silence(self._history)
+        return int((silent <= patience).sum())
 
     @property
     def due(self) -> int:
@@ -157,11 +193,26 @@ class Evaluation:
         past = (history or empty_matrix(self.schedule.profile)).between(
             self.boundary - self.schedule.history, self.boundary
         )
-        old = self.baseline, self.calibration, self.state
-        self._fit(past.aligned(new))
-        self.baseline = _stack(old[0], self.baseline, labels=old[0].labels + new)
-        self.calibration = _stack(old[1], self.calibration)
-        self.state = _stack(old[2], self.state)
+        first, _ = self.schedule.history_times(self.boundary)
+        added = _extended(past.aligned(new), first, self.boundary)
+        if not self._begun:
+            self._history = _stacked(self._history, added)
+            self._labels += new
+            return
+        start = self.schedule.fold_start(self.boundary)
+        steps = _extended(
+            replace(added, step=self.schedule.step).between(start, self.boundary),
+            start,
+            self.boundary,
+        )
+        silent = self._silence(added)
+        baseline, normal, state = self._fitted(added, steps)
+        state.silent[:] = silent
+        self.baseline = replace(
+            self.baseline, labels=self.labels + new, **_joined(vars(self.baseline), vars(baseline))
+        )
+        self.normal = Normal(**_joined(self.normal._asdict(), normal._asdict()))
+        self.state = State(**_joined(self.state._asdict(), state._asdict()))
 
     def advance(self, window: SeriesMatrix) -> Scores:
         """Score the next steps.
@@ -169,8 +220,9 @@ class Evaluation:
         Parameters
         ----------
         window : SeriesMatrix
-            Samples on the step grid that start at `next_time`. Series that are missing from it
-            are absent; series not admitted before warm up from here on.
+            Samples on the step grid that start at `next_time`; the first window reaches the
+            boundary at least. Series that are missing from it are absent; series not admitted
+            before warm up from here on.
 
         Returns
         -------
@@ -180,16 +232,15 @@ class Evaluation:
         if len(window.times) and window.times[0] != self.next_time:
             raise ValueError(f"window starts at {window.times[0]}, expected {self.next_time}")
         self.admit(window.labels)
-        scores = score.advance(
-            self.baseline,
-            self.calibration,
-            self.state,
-            window.aligned(self.labels),
-            self.signal.policy,
-        )
+        aligned = window.aligned(self.labels)
+        if not self._begun:
+            reached = window.times[-1] if len(window.times) else self.next_time
+            if reached < self.boundary - self.schedule.step:
+                raise ValueError(f"the first window must reach {self.boundary}")
+            self._begin(aligned.between(self.next_time, self.boundary))
         if len(window.times):
             self.next_time = int(window.times[-1]) + self.schedule.step
-        return _from(scores, self.boundary)
+        return self._fold(aligned.between(self.boundary, self.next_time))
 
 
 def replay(
@@ -283,11 +334,54 @@ def _extended(window: SeriesMatrix, first: int, end: int) -> SeriesMatrix:
     return replace(window, times=times, values=values, absent=absent, mask=mask)
 
 
-def _stack(old: T, new: T, **given: Any) -> T:
-    """Return a dataclass whose arrays are those of `old` followed by those of `new`."""
-    merged: dict[str, Any] = {
-        name: np.concatenate([value, getattr(new, name)])
-        for name, value in vars(old).items()
+def _stacked(first: SeriesMatrix, second: SeriesMatrix) -> SeriesMatrix:
+    """Return the rows of both matrices, which share their times."""
+    mask = None
+    if first.mask is not None or second.mask is not None:
+        mask = np.concatenate(
+            [
+                np.zeros(m.values.shape, np.uint8) if m.mask is None else m.mask
+                for m in (first, second)
+            ]
+        )
+    return replace(
+        first,
+        labels=first.labels + second.labels,
+        values=np.concatenate([first.values, second.values]),
+        absent=np.concatenate([first.absent, second.absent]),
+        mask=mask,
+    )
+
+
+def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of `old`, each followed by that of `new`."""
+    return {
+        name: np.concatenate([value, new[name]])
+        for name, value in old.items()
         if isinstance(value, np.ndarray)
     }
-    return replace(old, **merged, **given)
+
+
+def _taught(samples: SeriesMatrix) -> SeriesMatrix:
+    """Return the samples without those that are not learnt from."""
+    if samples.mask is None:
+        return samples
+    values = np.where(samples.marked(names.Mask.UNTAUGHT), np.nan, samples.values)
+    return replace(samples, values=values)
+
+
+def _localised(history: SeriesMatrix, zone: str) -> SeriesMatrix:
+    """Return the history as local clocks saw it: with the hour that was skipped missing, and of
+    the hour that came twice the second."""
+    if not zone or not len(history.times):
+        return history
+    cells = (history.times + utc_offsets(history.times, zone)) // history.step
+    count = len(cells)
+    at = count - 1 - (cells[-1] - cells)
+    kept = at >= 0
+    values = np.full(history.values.shape, np.nan)
+    absent = np.ones(history.absent.shape, bool)
+    values[:, at[kept]] = history.values[:, kept]
+    absent[:, at[kept]] = history.absent[:, kept]
+    times = (cells[-1] - count + 1 + np.arange(count)) * history.step
+    return replace(history, times=times, values=values, absent=absent, mask=None)

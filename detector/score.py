@@ -1,146 +1,155 @@
-"""Turns deviations into scores: calibration on the past, the band, episodes, evidence.
+"""Turns a baseline into scores: calibration on the past, then the fold over new steps.
 
-A score of 1 is the edge of normal. Two channels speak: `spike` (this sample) and `sustained`
-(mean of the last five); each is worth about -log10 of its tail probability, calibrated on the
-series' own past, and they are combined by their root mean square::
+A score of 1 is the edge of normal. Each channel's evidence is about -log10 of its tail
+probability, calibrated on the series' own past; the score is their weighted root mean square
+over the evidence at the edge, joined by the trend where the kind has one::
 
-    score = sqrt((spike**2 + sustained**2) / 2) / EDGE
+    score = sqrt(sum(w * evidence**2) / sum(w) / edge**2 + trend**2)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from detector import kernels, names
-from detector.models.seasonal import DAY, Baseline
-from detector.series import Float, Int, Policy, Scores, SeriesMatrix
+from detector import names
+from detector.channels import (
+    CHANNELS,
+    ORDER,
+    REFERENCES,
+    SHAPE_BLOCKS,
+    SHAPE_GRID,
+    SPREAD_STEPS,
+    Limits,
+    Normal,
+    State,
+    calibrate,
+    window_length,
+)
+from detector.fold import fold, middle
+from detector.models.baseline import BLOCKS, DAY, Baseline
+from detector.series import Bool, Int, Policy, Scores, SeriesMatrix
 
-# Evidence, in decades, at the edge of normal. 3.5 is 1 in 3,000 on an exponential tail, which
-# overstates the tail of anything lighter: Gaussian noise has to be 4.1 scales off for five steps.
-EDGE = 3.5
-# An episode ends when the score falls below this (or after five calm steps inside the band).
-LEAVE = 0.65
-# Slope of the fixed prior on log1p(z): EDGE at six scales.
-PRIOR = EDGE / np.log1p(6.0)
-# Samples of history at which calibration and prior weigh a quarter and three quarters.
-TRUST_SAMPLES = 1000
-# One decade of probability is at least this far on the log1p(z) axis: a past without any tail
-# must not make the edge touch the noise.
-LEAST_DECADE = 0.2
-# With a day of history the edge of normal is three times as far away as it is from eight days
-# on, when a weekend has been seen.
-CAUTION = 2.0
+# Evidence, in decades, at the edge of normal.
+EDGE = 2.4
+# With a day of history the edge of normal is this share further away, falling to nothing at
+# eight days, when a weekend has been seen.
+CAUTION = 0.3
 CAUTION_DAYS = (1.0, 8.0)
+# Channels are calibrated on this many of the last steps: a week of minutes, five weeks of five.
+WINDOW_STEPS = 10_080
 # State of a series that has been absent so long that it is no longer written.
 GONE = -1
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """How unusual a deviation is for each of S series.
-
-    Parameters
-    ----------
-    tails : float64[S, 2, 2]
-        (q95, decade) of log1p(z), above and below the expected value.
-    trust : float64[S]
-        Weight of `tails` against the prior, 0..1.
-    scale : float64[S]
-        The baseline's scale, widened while history is short.
-    band : float64[S, 2]
-        Deviation above and below, in the signal's unit, that scores 1 when held for five steps.
-    """
-
-    tails: Float
-    trust: Float
-    scale: Float
-    band: Float
-
-
-@dataclass
-class FoldState:
-    """What a fold carries from step to step for S series; advanced in place.
-
-    ring : float64[S, 3, R], level : float64[S, 3], recent : float64[S, 5],
-    flags : int64[S, 2], silent : int64[S] (steps in a row without any sample).
-    """
-
-    ring: Float
-    level: Float
-    recent: Float
-    flags: Int
-    silent: Int
-
-
-def calibrate(baseline: Baseline, z: Float) -> Calibration:
-    """Fit the tails of past deviations and solve for the band.
+def prepare(
+    baseline: Baseline,
+    history: SeriesMatrix,
+    recent: SeriesMatrix,
+    local: Int,
+    policy: Policy,
+) -> tuple[Normal, State]:
+    """Calibrate the channels on the past of a baseline and start its fold.
 
     Parameters
     ----------
     baseline : Baseline
         S series.
-    z : float64[S, T]
-        Past residuals in scales; NaN is skipped.
+    history : SeriesMatrix
+        [S, T], the samples the baseline was fitted to; its times are local.
+    recent : SeriesMatrix
+        [S, R] samples on the step grid up to the boundary.
+    local : int64[R]
+        Local times of `recent`.
+    policy : Policy
+        Its sensitivity moves the edge.
 
     Returns
     -------
-    Calibration
+    Normal, State
     """
     count = len(baseline.labels)
-    tails = np.empty((count, 2, 2))
-    tails[:, :, 0] = np.log1p(1.645)
-    tails[:, :, 1] = LEAST_DECADE
-    for s in range(count):
-        known = z[s][np.isfinite(z[s])]
-        if len(known) == 0:
-            continue
-        for side, sign in enumerate((1.0, -1.0)):
-            far = np.log1p(np.clip(sign * known, 0.0, kernels.Z_LIMIT))
-            q95, q995 = np.quantile(far, [0.95, 0.995])
-            tails[s, side] = q95, max(q995 - q95, LEAST_DECADE)
-    n = baseline.samples
-    trust = (n / (n + TRUST_SAMPLES)) ** 2
+    shaped = history.step <= SHAPE_GRID
     short = np.clip(
         (CAUTION_DAYS[1] - baseline.seconds / DAY) / (CAUTION_DAYS[1] - CAUTION_DAYS[0]), 0.0, 1.0
     )
-    scale = baseline.scale * (1.0 + CAUTION * short)
-    return Calibration(tails, trust, scale, _edge(tails, trust) * scale[:, None])
+    normal = Normal(
+        table=baseline.table,
+        scale=baseline.scale,
+        memory=np.zeros((count, ORDER)),
+        surprise=np.ones(count),
+        spread=np.tile([0.0, 1.0], (count, 1)),
+        windows=np.zeros((count, window_length(recent.step), REFERENCES), np.float32),
+        known=np.zeros((count, 2), np.int64),
+        courses=np.zeros((count, SHAPE_BLOCKS if shaped else 1, REFERENCES), np.float32),
+        middle=np.tile([0.0, 1.0], (count, 1)),
+        tails=np.tile([0.0, 1.0, np.inf, np.inf], (count, CHANNELS, 1)),
+        trust=np.zeros(count),
+        edge=EDGE * (1.0 + CAUTION * short) / policy.sensitivity,
+        reference=baseline.reference,
+        band=np.full((count, 2), np.inf),
+    )
+    state = start(baseline, history)
+    calibrate(
+        history.values,
+        baseline.expected,
+        int(history.times[0]) // history.step if len(history.times) else 0,
+        recent.values,
+        local,
+        recent.step,
+        history.step,
+        normal,
+        state,
+        baseline.ready,
+    )
+    return normal, state
 
 
-def _edge(tails: Float, trust: Float) -> Float:
-    """Invert `kernels.tail_evidence` at EDGE, float64[S, 2] in scales.
-
-    The evidence is linear in ``g = log1p(z)`` while it is positive, so
-    ``g = (EDGE - trust * (1.30103 - q95 / decade)) / (trust / decade + (1 - trust) * PRIOR)``.
-    """
-    q95, decade = tails[:, :, 0], tails[:, :, 1]
-    t = trust[:, None]
-    g = (EDGE - t * (1.30103 - q95 / decade)) / (t / decade + (1.0 - t) * PRIOR)
-    z = np.expm1(g)
-    # Deviations are cut off at Z_LIMIT: an edge beyond it is never reached.
-    return np.where(z > kernels.Z_LIMIT, np.inf, z)
-
-
-def start(baseline: Baseline) -> FoldState:
+def start(baseline: Baseline, history: SeriesMatrix) -> State:
     """Return the state of the fold at the boundary the baseline was fitted for."""
     count = len(baseline.labels)
-    return FoldState(
-        ring=baseline.ring.copy(),
-        level=baseline.level.copy(),
-        recent=np.zeros((count, kernels.SUSTAINED_STEPS)),
+    size = max(DAY // baseline.profile // BLOCKS, 1)
+    last = history.values[:, -BLOCKS * size :]
+    raw = np.full((count, BLOCKS), np.nan)
+    if last.shape[1] == BLOCKS * size:
+        hours = last.reshape(count, BLOCKS, size)
+        known = np.isfinite(hours).any(axis=2)
+        raw[known] = np.nanmedian(hours[known], axis=1)
+    level = np.array([[middle(baseline.blocks[s]), middle(raw[s])] for s in range(count)])
+    return State(
+        blocks=baseline.blocks.copy(),
+        raw=raw,
+        hour=np.zeros((count, 2, size)),
+        filled=np.zeros((count, 2), np.int64),
+        level=level.reshape(count, 2),
+        recent=np.zeros((count, ORDER)),
+        steps=np.zeros((count, SPREAD_STEPS)),
+        last=np.full(count, np.nan),
+        course=np.zeros((count, SHAPE_BLOCKS)),
+        block=np.zeros((count, 4)),
         flags=np.zeros((count, 2), np.int64),
         silent=np.zeros(count, np.int64),
     )
 
 
+def limits_of(policy: Policy) -> Limits:
+    """Return a policy as numbers."""
+    return Limits(
+        signs=np.array([policy.direction != "down", policy.direction != "up"], np.int64),
+        floors=np.array([policy.min_abs, policy.min_rel]),
+        limits=np.array([policy.lower, policy.upper]),
+        trend=policy.trend,
+    )
+
+
 def advance(
     baseline: Baseline,
-    calibration: Calibration,
-    state: FoldState,
+    normal: Normal,
+    state: State,
     window: SeriesMatrix,
+    local: Int,
+    boundary: int,
     policy: Policy,
+    learning: bool = True,
 ) -> Scores:
     """Score the next steps and learn from them; `state` is advanced in place.
 
@@ -148,8 +157,14 @@ def advance(
     ----------
     window : SeriesMatrix
         [S, T] samples that follow directly on those scored before, rows as in `baseline`.
+    local : int64[T]
+        Local times of the window.
+    boundary : int
+        Unix seconds of the boundary the baseline belongs to.
     policy : Policy
         Direction, floors and limits.
+    learning : bool
+        Whether levels are learnt from these steps.
 
     Returns
     -------
@@ -157,52 +172,36 @@ def advance(
         ``state`` is `names.State`, or -1 where the series has been absent for an hour (or at
         once with ``missing="ignore"``): it is gone and not to be written.
     """
-    count, steps = window.values.shape
-    shape = (count, steps)
+    shape = window.values.shape
     expected, lower, upper, score = (np.full(shape, np.nan) for _ in range(4))
-    evidence = np.full((*shape, len(names.CHANNELS)), np.nan)
-    anomalous = np.zeros(shape, np.int64)
-    signs = np.array([policy.direction != "down", policy.direction != "up"], np.int64)
-    floors = np.array([policy.min_abs, policy.min_rel])
-    limits = np.array([policy.lower, policy.upper])
-    for s in range(count):
-        if baseline.ready[s]:
-            kernels.fold(
-                window.values[s],
-                window.times,
-                window.step,
-                baseline.profile,
-                baseline.day[s],
-                baseline.week[s],
-                baseline.weight[s],
-                calibration.scale[s],
-                calibration.tails[s],
-                calibration.trust[s],
-                PRIOR,
-                EDGE,
-                calibration.band[s],
-                signs,
-                floors,
-                limits,
-                LEAVE,
-                state.ring[s],
-                state.level[s],
-                state.recent[s],
-                state.flags[s],
-                expected[s],
-                lower[s],
-                upper[s],
-                score[s],
-                evidence[s],
-                anomalous[s],
-            )
+    evidence = np.full((*shape, CHANNELS), np.nan)
+    anomalous = np.zeros(shape, np.int8)
+    taught = ~window.marked(names.Mask.UNTAUGHT) if learning else np.zeros(shape, bool)
+    fold(
+        window.values,
+        window.times,
+        local,
+        baseline.profile,
+        boundary,
+        taught,
+        normal,
+        state,
+        limits_of(policy),
+        baseline.ready,
+        expected,
+        lower,
+        upper,
+        score,
+        evidence,
+        anomalous,
+    )
     status = np.where(anomalous == 1, names.State.ANOMALOUS, names.State.OK).astype(np.int8)
     status[~np.isfinite(score)] = names.State.WARMING_UP
+    status[~np.isfinite(window.values)] = names.State.NO_DATA
     muted = window.marked(names.Mask.MUTED)
     score[muted] = np.nan
     evidence[muted] = np.nan
     status[muted] = names.State.MASKED
-    status[~np.isfinite(window.values)] = names.State.NO_DATA
     status[_silence(window.absent, state) > patience(policy, window.step)] = GONE
     for bound in (lower, upper):
         bound[~np.isfinite(bound)] = np.nan
@@ -224,13 +223,13 @@ def patience(policy: Policy, step: int) -> int:
     return 0 if policy.missing == "ignore" else 3600 // step
 
 
-def _silence(absent: np.ndarray[tuple[int, int], np.dtype[np.bool_]], state: FoldState) -> Int:
+def _silence(absent: Bool, state: State) -> Int:
     """Count, at each step, the steps in a row without a sample, int64[S, T]; keeps `silent`."""
     count, steps = absent.shape
     run = np.empty((count, steps), np.int64)
-    silent = state.silent
+    silent = state.silent.copy()
     for t in range(steps):
         silent = np.where(absent[:, t], silent + 1, 0)
         run[:, t] = silent
-    state.silent = silent
+    state.silent[:] = silent
     return run

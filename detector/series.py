@@ -45,6 +45,8 @@ class Policy:
         The edge of normal is divided by it: 2 needs half the evidence, 0.5 twice as much.
     timezone : str
         IANA name of the zone whose clock and calendar the season follows; empty for UTC.
+    trend : bool
+        Whether the level of the day is held against that of the last weeks: a slow drift is news.
     """
 
     direction: Direction = "both"
@@ -55,6 +57,7 @@ class Policy:
     upper: float = np.inf
     sensitivity: float = 1.0
     timezone: str = ""
+    trend: bool = False
 
 
 @dataclass(frozen=True)

@@ -132,9 +132,9 @@ KIND_POLICIES: dict[str, Policy] = {
     "traffic": Policy("both", 0.0, 0.10, "nodata", 0.0),
     "latency": Policy("up", 0.010, 0.15, "nodata", 0.0),
     "errors": Policy("up", 0.010, 0.10, "zero", 0.0),
-    "saturation": Policy("up", 0.0, 0.20, "nodata", 0.0),
-    "drift": Policy("up", 0.050, 0.20, "nodata", 0.0),
-    "quality": Policy("both", 0.050, 0.0, "nodata"),
+    "saturation": Policy("up", 0.0, 0.20, "nodata", 0.0, trend=True),
+    "drift": Policy("up", 0.050, 0.20, "nodata", 0.0, trend=True),
+    "quality": Policy("both", 0.050, 0.0, "nodata", trend=True),
     "other": Policy(),
 }
 

@@ -1,87 +1,52 @@
-"""The default model: robust day and week profiles with a one-day level, on one slow scale.
+"""The default model: a blend of robust day and week profiles with a one-day level.
 
-Three experts give an expected value: the level of the last day alone, the same slot of past
-days, the same slot of past weeks; each of the latter two with its own one-day level. They are
-blended by their past error. Residuals of the past are computed with the sample's own day or week
-left out and under the experts as fitted now, never kept from when the model knew less.
+Seven experts give an expected value: the level of the last day alone; that level plus the median
+of the same slot of the last seven days or four weeks, each smoothed over neighbouring slots or
+not; and the level times the median ratio of that slot, for seasons that grow with the level.
+They are blended by their past error. Each past sample is judged with its own cycle left out and
+under the experts as weighted now, never as the model saw it when it knew less.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 
 from detector import kernels
-from detector.series import Float, Labels, SeriesMatrix
+from detector.kernels import jit
+from detector.models.baseline import BLOCKS, DAY, WEEK, Baseline
+from detector.series import Float, SeriesMatrix
 
-DAY = 86_400
-WEEK = 7 * DAY
-EXPERTS = ("none", "day", "week")
-
-# Fewest cycles before a profile says anything: one could not be checked against another.
-LEAST_CYCLES = 2
-# Neighbouring slots are pooled over about a quarter of an hour: less noise, hardly any blur.
-POOL_SECONDS = 600
+EXPERTS = 7
+# Cycles a profile remembers.
+DAYS, WEEKS = 7, 4
+# Neighbouring slots pooled on each side: a quarter of an hour in all at a minute's grid, about
+# half an hour at five minutes.
+MOST_POOLED = 7
 # Power of the inverse error in the blend: the best expert rules, near ties are averaged.
-BLEND_POWER = 4.0
+BLEND_POWER = 6
 # Errors above five times the last-day level's own median error say nothing about a profile.
 ERROR_CAP = 5.0
-# The scale is a standard deviation winsorised at this quantile of |residual|.
+# Days after which a past error counts half.
+ERROR_HALF_LIFE = 2.0
+# The scale is a standard deviation of two weeks, winsorised at this quantile of |residual|.
+SCALE_DAYS = 14
 WINSOR_QUANTILE = 0.99
-# The scale is never below these shares of the series' range and magnitude: the smallest change
+# The scale is never below these shares of a week's range and magnitude: the smallest change
 # worth a human's time.
 RANGE_FLOOR = 0.01
 MAGNITUDE_FLOOR = 0.002
+# Share of positive samples from which seasons may grow with the level.
+POSITIVE = 0.98
 # A series says nothing before it has been seen for a day, in at least this many samples.
 LEAST_SECONDS = DAY
 LEAST_SAMPLES = 20
+# Block medians that make a level.
+LEAST_BLOCKS = BLOCKS // 4
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """What is normal for S series, learnt from the history before a boundary.
-
-    Parameters
-    ----------
-    labels : tuple of Labels
-        S label sets.
-    profile : int
-        Seconds of the profile grid.
-    day : float64[S, DAY / profile]
-        Median of each slot of the day.
-    week : float64[S, WEEK / profile]
-        Median of each slot of the week.
-    weight : float64[S, 3]
-        Blend of `EXPERTS`; rows sum to one, or are zero where nothing is known.
-    ring : float64[S, 3, DAY / profile]
-        Residuals of the last day per expert, at index ``slot of the day``.
-    level : float64[S, 3]
-        Median of `ring`.
-    scale : float64[S]
-        One winsorised standard deviation of the residuals.
-    seconds : float64[S]
-        Span from the first to the last sample of the history.
-    samples : int64[S]
-        Samples in the history.
-    ready : bool[S]
-        False while there is too little history to say anything.
-    """
-
-    labels: tuple[Labels, ...]
-    profile: int
-    day: Float
-    week: Float
-    weight: Float
-    ring: Float
-    level: Float
-    scale: Float
-    seconds: Float
-    samples: np.ndarray[tuple[int], np.dtype[np.int64]]
-    ready: np.ndarray[tuple[int], np.dtype[np.bool_]]
-
-
-def fit(history: SeriesMatrix) -> tuple[Baseline, Float]:
+def fit(history: SeriesMatrix) -> Baseline:
     """Learn profiles, levels and scale of each series from its history.
 
     Parameters
@@ -92,115 +57,251 @@ def fit(history: SeriesMatrix) -> tuple[Baseline, Float]:
     Returns
     -------
     Baseline
-    z : float64[S, T]
-        Residuals of the history in scales; NaN where there is no sample or no expectation.
+
+    Notes
+    -----
+    One series at a time stays in the cache; O(T) with T of four weeks at five minutes.
     """
-    profile, count = history.step, len(history.labels)
-    slots_day, slots_week = DAY // profile, WEEK // profile
-    z = np.full(history.values.shape, np.nan)
-    base = Baseline(
+    count, samples = history.values.shape
+    day, week = DAY // history.step, WEEK // history.step
+    padding = -samples % week
+    first = (int(history.times[0]) // history.step - padding) % week if samples else 0
+    table = np.full((count, week), np.nan)
+    blocks = np.full((count, BLOCKS), np.nan)
+    expected = np.full((count, samples), np.nan)
+    scale = np.full(count, np.nan)
+    reference = np.full((count, 2), np.nan)
+    known = np.isfinite(history.values)
+    number = known.sum(axis=1)
+    seconds = np.zeros(count)
+    for s in np.flatnonzero(number):
+        seen = np.flatnonzero(known[s])
+        seconds[s] = (seen[-1] - seen[0]) * history.step
+        fit_series(
+            history.values[s], padding, first, day, table[s], blocks[s], expected[s],
+            scale[s : s + 1], reference[s],
+        )  # fmt: skip
+    ready = (seconds >= LEAST_SECONDS - history.step) & (number >= LEAST_SAMPLES)
+    return Baseline(
         labels=history.labels,
-        profile=profile,
-        day=np.full((count, slots_day), np.nan),
-        week=np.full((count, slots_week), np.nan),
-        weight=np.zeros((count, 3)),
-        ring=np.full((count, 3, slots_day), np.nan),
-        level=np.full((count, 3), np.nan),
-        scale=np.full(count, np.nan),
-        seconds=np.zeros(count),
-        samples=np.isfinite(history.values).sum(axis=1),
-        ready=np.zeros(count, bool),
+        profile=history.step,
+        table=table,
+        blocks=blocks,
+        expected=expected,
+        scale=scale,
+        reference=reference,
+        seconds=seconds,
+        samples=number,
+        ready=ready & np.isfinite(scale),
     )
-    for s in range(count):
-        if base.samples[s]:
-            z[s] = _fit_one(history, s, base)
-    return base, z
 
 
-def _fit_one(history: SeriesMatrix, s: int, base: Baseline) -> Float:
-    """Fill row `s` of `base`; return its residuals in scales, float64[T]."""
-    x, times, profile = history.values[s], history.times, history.step
-    seen = times[np.isfinite(x)]
-    base.seconds[s] = seen[-1] - seen[0]
-    half = max(POOL_SECONDS // (2 * profile), 0)
-    cell = int(times[0]) // profile
-    slots_day, slots_week = base.day.shape[1], base.week.shape[1]
-    day, day_out = kernels.slot_medians(x, cell % slots_day, slots_day, half, LEAST_CYCLES)
-    week, week_out = kernels.slot_medians(x, cell % slots_week, slots_week, 2 * half, LEAST_CYCLES)
-    base.day[s], base.week[s] = day, week
-
-    least = max(slots_day // 24, 1)
-    past = (np.zeros_like(x), day_out, week_out)
-    levels = np.array([kernels.trailing_median(x - p, slots_day, least) for p in past])
-    expected = np.array(past) + levels
-    error = np.abs(x - expected)
-    weight = _blend(error)
-    base.weight[s] = weight
-    usable = np.where(np.isfinite(expected), weight[:, None], 0.0)
-    total = usable.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        r = x - (usable * np.nan_to_num(expected)).sum(axis=0) / total
-    base.scale[s] = _scale(x, r)
-
-    # The last day under the profiles as the future will see them, own cycle included.
-    slots = (cell + np.arange(len(x)))[-slots_day:]
-    last = x[-slots_day:]
-    for e, season in enumerate((0.0, day[slots % slots_day], week[slots % slots_week])):
-        base.ring[s, e, slots % slots_day] = last - season
-        kept = base.ring[s, e][np.isfinite(base.ring[s, e])]
-        base.level[s, e] = np.median(kept) if len(kept) >= least else np.nan
-    base.ready[s] = (
-        base.seconds[s] >= LEAST_SECONDS - profile
-        and base.samples[s] >= LEAST_SAMPLES
-        and bool(np.isfinite(base.scale[s]))
-    )
-    residual: Float = r / base.scale[s]
-    return residual
-
-
-def _blend(error: Float) -> Float:
-    """Weight experts by the inverse of their mean winsorised error over common samples.
+@jit
+def fit_series(
+    values: Float,
+    padding: int,
+    first: int,
+    day: int,
+    table: Float,
+    blocks: Float,
+    expected: Float,
+    scale: Float,
+    reference: Float,
+) -> None:
+    """Fit one series; outputs as in `Baseline`, NaN on entry.
 
     Parameters
     ----------
-    error : float64[3, T]
-        Absolute errors; NaN where an expert has no say.
-
-    Returns
-    -------
-    float64[3]
-        Weights that sum to one; zero for an expert that never had a say.
+    values : float64[T]
+    padding : int
+        Missing samples to be put in front to make whole weeks.
+    first : int
+        Slot of the week of the first sample after padding.
+    day : int
+        Samples per day D.
     """
-    has_say = np.isfinite(error).any(axis=1)
-    if not has_say.any():
-        return np.zeros(len(error))
-    common = np.isfinite(error[has_say]).all(axis=0)
-    if not common.any():
-        return np.where(np.arange(len(error)) == np.argmax(has_say), 1.0, 0.0)
-    shared = error[:, common]
-    cap = ERROR_CAP * max(float(np.median(shared[np.argmax(has_say)])), 1e-12)
-    mean = np.where(has_say, np.minimum(shared, cap).mean(axis=1), np.inf)
-    best = mean.min()
-    # Ratios to the best keep the power within floating range for any unit.
-    weight = (max(best, 1e-300) / np.maximum(mean, 1e-300)) ** BLEND_POWER
-    normalised: Float = weight / weight.sum()
-    return normalised
+    week = 7 * day
+    n = values.shape[0] + padding
+    x = np.full(n, np.nan)
+    x[padding:] = values
+    block = max(day // BLOCKS, 1)
+    forecasts, latest = _experts(x, day, week, block)
+
+    weight = _weights(x, forecasts, day)
+    for t in range(padding, n):
+        total = 0.0
+        blend = 0.0
+        for e in range(EXPERTS):
+            v = forecasts[e, t]
+            if v == v:
+                total += weight[e]
+                blend += weight[e] * v
+        expected[t - padding] = blend / total if total > 0.0 else np.nan
+    for i in range(week):
+        total = 0.0
+        blend = 0.0
+        for e in range(EXPERTS):
+            v = latest[e, i]
+            if v == v:
+                total += weight[e]
+                blend += weight[e] * v
+        table[(first + i) % week] = blend / total if total > 0.0 else np.nan
+
+    last = np.empty(BLOCKS * block)
+    for i in range(last.shape[0]):
+        t = n - last.shape[0] + i
+        last[i] = x[t] - table[(first + t) % week] if t >= 0 else np.nan
+    blocks[:] = kernels.block_medians(last, block)
+    scale[0] = _scale(x, expected, padding, day)
+    _reference(x, block, day, reference)
 
 
-def _scale(x: Float, r: Float) -> float:
-    """Return the winsorised standard deviation of residuals `r`, not below the floors of `x`."""
-    a = np.abs(r[np.isfinite(r)])
-    if len(a) == 0:
+@jit
+def _experts(x: Float, day: int, week: int, block: int) -> tuple[Float, Float]:
+    """Return each expert's left-out forecast, float64[E, T], and its table, float64[E, P]."""
+    n = x.shape[0]
+    per_week = week // day
+    forecasts = np.full((EXPERTS, n), np.nan)
+    latest = np.full((EXPERTS, week), np.nan)
+    smooth = np.empty(n)
+    kernels.running_mean(x, min(day // 96, MOST_POOLED), smooth)
+    blocks = n // block
+    skip = n - blocks * block
+    levels = np.empty(blocks + 1)
+    day_table = np.empty(day)
+    spare = np.empty(n)
+
+    kernels.trailing_levels(kernels.block_medians(x, block), BLOCKS, LEAST_BLOCKS, levels)
+    _spread_levels(levels, block, skip, forecasts[0])
+    latest[0] = levels[blocks]
+    own = levels[blocks]
+
+    for e in (1, 2):
+        if e == 1:
+            kernels.left_out_medians(smooth, day, DAYS, forecasts[e])
+            kernels.cycle_medians(smooth, day, DAYS, day_table)
+            for w in range(per_week):
+                latest[e, w * day : (w + 1) * day] = day_table
+            kernels.left_out_medians(x, day, DAYS, forecasts[e + 2])
+            kernels.cycle_medians(x, day, DAYS, day_table)
+            for w in range(per_week):
+                latest[e + 2, w * day : (w + 1) * day] = day_table
+        else:
+            kernels.left_out_medians(smooth, week, WEEKS, forecasts[e])
+            kernels.cycle_medians(smooth, week, WEEKS, latest[e])
+            kernels.left_out_medians(x, week, WEEKS, forecasts[e + 2])
+            kernels.cycle_medians(x, week, WEEKS, latest[e + 2])
+        medians = kernels.block_medians(x - forecasts[e], block)
+        kernels.trailing_levels(medians, BLOCKS, LEAST_BLOCKS, levels)
+        _spread_levels(levels, block, skip, spare)
+        for k in (e, e + 2):
+            forecasts[k] += spare
+            latest[k] += levels[blocks]
+
+    positive = 0
+    present = 0
+    for t in range(n):
+        present += x[t] == x[t]
+        positive += x[t] > 0.0
+    if positive >= POSITIVE * present and own > 0.0:
+        for t in range(n):
+            level = forecasts[0, t]
+            smooth[t] = smooth[t] / level if level > 0.0 else np.nan
+        kernels.left_out_medians(smooth, day, DAYS, forecasts[5])
+        kernels.cycle_medians(smooth, day, DAYS, day_table)
+        for w in range(per_week):
+            latest[5, w * day : (w + 1) * day] = day_table
+        kernels.left_out_medians(smooth, week, WEEKS, forecasts[6])
+        kernels.cycle_medians(smooth, week, WEEKS, latest[6])
+        for k in (5, 6):
+            forecasts[k] *= forecasts[0]
+            latest[k] *= own
+    return forecasts, latest
+
+
+@jit
+def _spread_levels(levels: Float, block: int, skip: int, out: Float) -> None:
+    """Give each sample the level of its block."""
+    out[:skip] = np.nan
+    for b in range((out.shape[0] - skip) // block):
+        out[skip + b * block : skip + (b + 1) * block] = levels[b]
+
+
+@jit
+def _weights(x: Float, forecasts: Float, day: int) -> Float:
+    """Weight experts by the inverse of their error relative to the last-day level's.
+
+    Each expert is compared on the samples it has a say on, at least half a day of them.
+    """
+    n = x.shape[0]
+    plain = np.abs(x - forecasts[0])
+    cap = ERROR_CAP * kernels.quantile(plain[~np.isnan(plain)], 0.5)
+    if not cap > 0.0:
+        cap = np.inf
+    ratio = np.full(EXPERTS, np.nan)
+    days = n // day
+    for e in range(EXPERTS):
+        error = 0.0
+        base = 0.0
+        common = 0
+        for d in range(days):
+            day_error = 0.0
+            day_base = 0.0
+            for t in range(d * day, (d + 1) * day):
+                v = abs(x[t] - forecasts[e, t])
+                p = plain[t]
+                both = (v == v) & (p == p)
+                day_error += min(v, cap) if both else 0.0
+                day_base += min(p, cap) if both else 0.0
+                common += both
+            fade = 0.5 ** ((days - d) / ERROR_HALF_LIFE)
+            error += fade * day_error
+            base += fade * day_base
+        if common > 0 and (e == 0 or 2 * common >= day):
+            tiny = 1e-9 * cap if cap < np.inf else 1e-300
+            ratio[e] = (error + tiny) / (base + tiny)
+    best = np.inf
+    for e in range(EXPERTS):
+        if ratio[e] < best:
+            best = ratio[e]
+    weight = np.zeros(EXPERTS)
+    for e in range(EXPERTS):
+        if ratio[e] == ratio[e]:
+            weight[e] = (best / ratio[e]) ** BLEND_POWER if ratio[e] > 0.0 else 1.0
+    return weight
+
+
+@jit
+def _scale(x: Float, expected: Float, padding: int, day: int) -> float:
+    """Return the winsorised standard deviation of the residuals, not below the floors of x."""
+    n = x.shape[0]
+    a = np.abs(x[padding:] - expected)[max(n - padding - SCALE_DAYS * day, 0) :]
+    a = a[~np.isnan(a)]
+    if a.shape[0] == 0:
         return np.nan
-    cap = np.quantile(a, WINSOR_QUANTILE)
+    cap = kernels.quantile(a, WINSOR_QUANTILE)
     # Squares of shares: those of the values themselves would leave the floating range.
-    share = np.minimum(a / cap, 1.0) if cap > 0 else np.zeros(1)
-    low, mid, high = np.nanquantile(x, [0.05, 0.5, 0.95])
-    return float(
-        max(
-            cap * np.sqrt(np.mean(share**2)),
-            RANGE_FLOOR * (high - low),
-            MAGNITUDE_FLOOR * abs(mid),
-            1e-12,
-        )
+    power = 0.0
+    if cap > 0.0:
+        for v in a:
+            share = min(v / cap, 1.0)
+            power += share * share
+    week = x[max(n - 7 * day, 0) :]
+    week = week[~np.isnan(week)]
+    if week.shape[0] == 0:
+        week = x[~np.isnan(x)]
+    span = kernels.quantile(week, 0.95) - kernels.quantile(week, 0.05)
+    middle = abs(kernels.quantile(week, 0.5))
+    return max(
+        cap * math.sqrt(power / a.shape[0]), RANGE_FLOOR * span, MAGNITUDE_FLOOR * middle, 1e-12
     )
+
+
+@jit
+def _reference(x: Float, block: int, day: int, reference: Float) -> None:
+    """Median and robust spread of the daily medians, which are those of block medians."""
+    daily = kernels.block_medians(kernels.block_medians(x, block), max(day // block, 1))
+    daily = daily[~np.isnan(daily)]
+    if daily.shape[0] > 0:
+        reference[0] = kernels.quantile(daily, 0.5)
+        reference[1] = 1.4826 * kernels.quantile(np.abs(daily - reference[0]), 0.5)

@@ -1,0 +1,285 @@
+"""The fold: scores series step by step, then learns from each step. One path, live and replayed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from detector import kernels
+from detector.channels import (
+    CHANNELS,
+    JUMP,
+    NOVELTY,
+    PRIOR,
+    SHAPE,
+    SHAPE_BLOCKS,
+    SHAPE_SECONDS,
+    SPIKE,
+    SPREAD,
+    SUSTAINED,
+    SUSTAINED_STEPS,
+    TREND,
+    TREND_EDGE,
+    WEIGHTS,
+    Limits,
+    Normal,
+    State,
+    combined,
+    observe,
+    push,
+)
+from detector.kernels import Z_LIMIT, jit, tail_evidence
+from detector.models.baseline import BLOCKS
+from detector.series import Bool, Float, Int
+
+# An episode ends when the score falls below this (or after five calm steps inside the band).
+LEAVE = 0.65
+# What the score of a deviation that does not count is capped at.
+CAPPED = 0.99
+# The trend says no more beyond twice its edge.
+TREND_LIMIT = 2.0
+
+CALM, EPISODE, SPENT = 0, 1, 2
+
+
+@jit
+def fold(
+    values: Float,
+    times: Int,
+    local: Int,
+    profile: int,
+    boundary: int,
+    taught: Bool,
+    normal: Normal,
+    state: State,
+    limits: Limits,
+    ready: Bool,
+    expected: Float,
+    lower: Float,
+    upper: Float,
+    score: Float,
+    evidence: Float,
+    anomalous: np.ndarray,
+) -> None:
+    """Score S series over T steps and learn their level; state and outputs are written in place.
+
+    Parameters
+    ----------
+    values : float64[S, T]
+        Samples; NaN says nothing.
+    times, local : int64[T]
+        Unix seconds of the steps, and what the clocks of the signal's time zone show.
+    profile, boundary : int
+        Seconds of the profile grid; unix seconds of the boundary the fit belongs to.
+    taught : bool[S, T]
+        Whether a sample is learnt from.
+    normal, state, limits
+        See `detector.channels`.
+    ready : bool[S]
+        Series that are scored; the others are left out.
+    expected, lower, upper, score : float64[S, T]
+        Outputs, NaN on entry.
+    evidence : float64[S, T, C]
+        Output: each channel's share of the score while in an episode; NaN on entry.
+    anomalous : int8[S, T]
+        Output: 1 while in an episode; 0 on entry.
+
+    Notes
+    -----
+    O(1) a step and series but for `novelty`, which compares the window with 200 references in
+    one vector pass. Arrays are series-major: the state of one series (some 30 KiB with its
+    table and references) stays in the cache for all its steps.
+    """
+    width = normal.windows.shape[1]
+    shaped = normal.courses.shape[1] > 1
+    magnitudes = np.empty(CHANNELS)
+    found = np.zeros(CHANNELS)
+    window = np.empty(max(width, SHAPE_BLOCKS))
+    distances = np.empty(normal.windows.shape[2])
+    slots = normal.table.shape[1]
+    for s in range(values.shape[0]):
+        if not ready[s]:
+            continue
+        table = normal.table[s]
+        trust = normal.trust[s]
+        for t in range(values.shape[1]):
+            cell = local[t] // profile
+            part = (local[t] - cell * profile) / profile
+            season = table[cell % slots]
+            if part > 0.0:
+                season += part * (table[(cell + 1) % slots] - season)
+            centre = min(max(season + state.level[s, 0], limits.limits[0]), limits.limits[1])
+            margin = max(limits.floors[0], limits.floors[1] * abs(centre))
+            above = max(normal.band[s, 0], margin)
+            below = max(normal.band[s, 1], margin)
+            if centre == centre:
+                expected[s, t] = centre
+                up, down = limits.signs[0] == 1, limits.signs[1] == 1
+                upper[s, t] = min(centre + above, limits.limits[1]) if up else limits.limits[1]
+                lower[s, t] = max(centre - below, limits.limits[0]) if down else limits.limits[0]
+            x = values[s, t]
+            r = x - centre
+            if math.isnan(r):
+                if x == x:
+                    state.last[s] = x
+                push(state.recent[s], 0.0)
+                continue
+            z = min(max(r / normal.scale[s], -Z_LIMIT), Z_LIMIT)
+            still = x == state.last[s]
+            observe(z, x, normal, state, s, magnitudes, normal.memory[s])
+            for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
+                found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
+            if normal.known[s, 0] > 0:
+                for i in range(width):
+                    window[i] = state.recent[s, i]
+                far = kernels.novelty(
+                    window[:width], normal.windows[s], normal.known[s, 0], distances
+                )
+                found[NOVELTY] = tail_evidence(far, normal.tails[s, NOVELTY], trust, PRIOR)
+            else:
+                found[NOVELTY] = 0.0
+            if shaped:
+                _follow_course(x, local[t], normal, state, s, window, distances)
+                found[SHAPE] = state.block[s, 3]
+
+            level_mean = magnitudes[SUSTAINED] * normal.scale[s]
+            trend = _trend(normal, state, limits, s)
+            found[TREND] = trend
+            usual = max(math.exp(normal.spread[s, 0]) - 1e-3, 0.0) * normal.scale[s]
+            wider = state.steps[s].mean() - usual
+            counts = (
+                _counts(r, margin, limits)
+                or _counts(level_mean, margin, limits)
+                or (found[SPREAD] > normal.edge[s] and _counts(wider, margin, limits))
+            )
+            power = combined(found, shaped) / (normal.edge[s] * normal.edge[s])
+            if not counts:
+                power = min(power, CAPPED * CAPPED)
+            value = math.sqrt(power + trend * trend)
+
+            # Calm: inside the band, sample and mean, not on a line that has gone flat.
+            inside = -below <= r <= above and -below <= level_mean <= above
+            flat = still and magnitudes[SPREAD] < 0.0 and found[SPREAD] > normal.edge[s]
+            quiet = (inside or not counts) and not flat and trend < LEAVE
+            state.flags[s, 1] = state.flags[s, 1] + 1 if quiet else 0
+            mode = state.flags[s, 0]
+            if mode == EPISODE:
+                if value < LEAVE:
+                    mode = CALM
+                elif state.flags[s, 1] >= SUSTAINED_STEPS:
+                    mode = SPENT
+            elif mode == SPENT and (value < LEAVE or not inside):
+                mode = CALM
+            if mode == CALM and value > 1.0:
+                mode = EPISODE
+                state.flags[s, 1] = 0
+            state.flags[s, 0] = mode
+            if mode == SPENT:
+                value = min(value, CAPPED)
+            score[s, t] = value
+            if mode == EPISODE:
+                anomalous[s, t] = 1
+                _share(found, shaped, trend, normal.edge[s], evidence[s, t])
+            if taught[s, t] and times[t] % profile == 0:
+                _learn(x, x - season, (times[t] - boundary) // profile, state, s, mode)
+
+
+@jit
+def _counts(deviation: float, margin: float, limits: Limits) -> bool:
+    """Whether a deviation passes the floors in a direction that counts."""
+    if deviation > 0.0:
+        return bool(deviation >= margin and limits.signs[0] == 1)
+    if deviation < 0.0:
+        return bool(-deviation >= margin and limits.signs[1] == 1)
+    # Exactly as expected: only a policy without floor lets other channels speak.
+    return bool(margin == 0.0 and limits.signs[0] == 1 and limits.signs[1] == 1)
+
+
+@jit
+def _trend(normal: Normal, state: State, limits: Limits, s: int) -> float:
+    """The day's level against that of the weeks, 1 at the edge of normal."""
+    move = state.level[s, 1] - normal.reference[s, 0]
+    if not limits.trend or math.isnan(move):
+        return 0.0
+    margin = max(limits.floors[0], limits.floors[1] * abs(normal.reference[s, 0]))
+    if not _counts(move, margin, limits):
+        return 0.0
+    unit = max(normal.reference[s, 1], normal.scale[s])
+    return min(abs(move) / unit / TREND_EDGE, TREND_LIMIT)
+
+
+@jit
+def _follow_course(
+    x: float, local: int, normal: Normal, state: State, s: int, window: Float, distances: Float
+) -> None:
+    """Add a sample to the current half hour; when it is over, compare the course of six hours."""
+    current = local // SHAPE_SECONDS
+    block = state.block[s]
+    if current != block[0]:
+        if block[2] > 0.0:
+            mean = (block[1] / block[2] - normal.middle[s, 0]) / normal.middle[s, 1]
+            push(state.course[s], min(max(mean, -1e6), 1e6))
+            if normal.known[s, 1] > 0:
+                for i in range(SHAPE_BLOCKS):
+                    window[i] = state.course[s, i]
+                far = kernels.novelty(
+                    window[:SHAPE_BLOCKS], normal.courses[s], normal.known[s, 1], distances
+                )
+                block[3] = tail_evidence(far, normal.tails[s, SHAPE], normal.trust[s], PRIOR)
+        block[0] = current
+        block[1] = 0.0
+        block[2] = 0.0
+    block[1] += x
+    block[2] += 1.0
+
+
+@jit
+def _share(found: Float, shaped: bool, trend: float, edge: float, out: Float) -> None:
+    """Write each channel's share of the squared score."""
+    weights = 0.0
+    for c in range(CHANNELS):
+        weights += WEIGHTS[c] if (shaped or c != SHAPE) else 0.0
+    total = 0.0
+    for c in range(CHANNELS):
+        w = WEIGHTS[c] if (shaped or c != SHAPE) else 0.0
+        out[c] = w * found[c] * found[c] / weights / (edge * edge)
+        if c == TREND:
+            out[c] = trend * trend
+        total += out[c]
+    for c in range(CHANNELS):
+        out[c] = out[c] / total if total > 0.0 else 1.0 / CHANNELS
+
+
+@jit
+def _learn(x: float, residual: float, position: int, state: State, s: int, mode: int) -> None:
+    """Collect the hour's residuals and samples; when it is over, renew the levels.
+
+    Medians need no weights: an incident of some hours is a minority of the day. Inside an
+    episode the level is held, and with it the band.
+    """
+    size = state.hour.shape[2]
+    for k in range(2):
+        v = residual if k == 0 else x
+        if v == v and state.filled[s, k] < size:
+            state.hour[s, k, state.filled[s, k]] = v
+            state.filled[s, k] += 1
+    if (position + 1) % size == 0:
+        for k in range(2):
+            ring = state.blocks[s] if k == 0 else state.raw[s]
+            n = state.filled[s, k]
+            for i in range(BLOCKS - 1):
+                ring[i] = ring[i + 1]
+            ring[BLOCKS - 1] = kernels.quantile(state.hour[s, k, :n], 0.5)
+            state.filled[s, k] = 0
+            if k == 1 or mode != EPISODE:
+                level = middle(ring)
+                if level == level:
+                    state.level[s, k] = level
+
+
+@jit
+def middle(ring: Float) -> float:
+    """Median of a ring of block medians; NaN when fewer than a quarter are known."""
+    known = ring[~np.isnan(ring)]
+    return float(kernels.quantile(known, 0.5)) if 4 * known.shape[0] >= ring.shape[0] else np.nan
