@@ -50,7 +50,7 @@ TREND_EDGE = 5.0
 class Normal(NamedTuple):
     """What the fold knows of S series between two boundaries.
 
-    table : float64[S, P], forecast by slot of the week; scale : float64[S];
+    table : float64[S, P], forecast by slot of the week; scale : float64[S]; growth : float64[S, 2];
     memory : float64[S, ORDER], weights that predict a deviation from the last ones;
     surprise : float64[S], standard deviation of what they do not predict;
     spread : float64[S, 2], median and deviation of log mean absolute steps;
@@ -58,11 +58,12 @@ class Normal(NamedTuple):
     novelty and shape; courses : float32[S, SHAPE_BLOCKS, REFERENCES]; middle : float64[S, 2],
     centre and unit of courses; tails : float64[S, C, 4]; trust : float64[S];
     edge : float64[S], evidence that scores 1; reference : float64[S, 2], see `Baseline`;
-    band : float64[S, 2], deviation above and below that scores 1 when held for five steps.
+    band : float64[S, 2], deviation in scales above and below that scores 1 when held for five steps.
     """
 
     table: Float
     scale: Float
+    growth: Float
     memory: Float
     surprise: Float
     spread: Float
@@ -87,7 +88,8 @@ class State(NamedTuple):
     steps : float64[S, SPREAD_STEPS], last absolute steps, newest first; last : float64[S];
     course : float64[S, SHAPE_BLOCKS], coarse block means, newest first;
     block : float64[S, 4], id, sum and count of the current coarse block, evidence of the last;
-    flags : int64[S, 2], 1 in an episode (2 after one that memory alone would hold), calm steps;
+    flags : int64[S, 3], 1 in an episode (2 while a window still holds the last one), calm steps
+    in a row, steps since the last episode;
     silent : int64[S], steps in a row without any sample.
     """
 
@@ -122,9 +124,22 @@ def window_length(step: int) -> int:
     return min(max(86_400 // step // 24, 4), 10)
 
 
+def memory_length(step: int, shaped: bool) -> int:
+    """Return how many steps the longest window of a channel looks back."""
+    course = SHAPE_BLOCKS * SHAPE_SECONDS // step if shaped else 0
+    return max(course, window_length(step), SPREAD_STEPS)
+
+
 @inline
 def observe(
-    z: float, x: float, normal: Normal, state: State, s: int, magnitudes: Float, weights: Float
+    z: float,
+    x: float,
+    widening: float,
+    normal: Normal,
+    state: State,
+    s: int,
+    magnitudes: Float,
+    weights: Float,
 ) -> None:
     """Take in one present sample of series `s` and measure the first channels.
 
@@ -134,6 +149,8 @@ def observe(
         Deviation in scales, clipped.
     x : float
         The sample itself.
+    widening : float
+        How much wider than its pivot's the scale is now.
     magnitudes : float64[C]
         Output: spike, jump, sustained and spread; their signs say the direction.
     """
@@ -146,14 +163,15 @@ def observe(
     mean = 0.0
     for k in range(SUSTAINED_STEPS):
         mean += recent[k]
-    jump = (z - predicted) / normal.surprise[s]
+    # A move towards the expected value is no news, nor is the echo of an incident just over.
+    jump = z - predicted
+    jump = min(max(jump, min(z, 0.0)), max(z, 0.0)) / normal.surprise[s]
     last = state.last[s]
     if last == last:
-        push(steps, abs(x - last))
+        push(steps, abs(x - last) / widening)
     state.last[s] = x
     magnitudes[SPIKE] = z
-    # A move towards the expected value is no news.
-    magnitudes[JUMP] = jump if jump * z > 0.0 else 0.0
+    magnitudes[JUMP] = jump
     magnitudes[SUSTAINED] = mean / SUSTAINED_STEPS
     magnitudes[SPREAD] = (log_spread(steps, normal.scale[s]) - normal.spread[s, 0]) / normal.spread[
         s, 1
@@ -230,6 +248,7 @@ def calibrate(
     day = max(86_400 // step, 1)
     count = recent.shape[1]
     z = np.empty(count)
+    wider = np.empty(count)
     magnitudes = np.empty(CHANNELS)
     past = np.empty((CHANNELS, count), np.float32)
     distances = np.empty(REFERENCES)
@@ -244,15 +263,16 @@ def calibrate(
             if part > 0.0:
                 b = interpolated(expected[s], normal.table[s], state.level[s, 0], cell + 1, first)
                 a += part * (b - a)
-            z[k] = min(max((recent[s, k] - a) / scale, -Z_LIMIT), Z_LIMIT)
+            wider[k] = kernels.widening(a, normal.growth[s])
+            z[k] = min(max((recent[s, k] - a) / (scale * wider[k]), -Z_LIMIT), Z_LIMIT)
         _fit_jump(z, normal.memory[s], normal.surprise[s : s + 1])
-        _fit_spread(recent[s], scale, normal.spread[s])
+        _fit_spread(recent[s], wider, scale, normal.spread[s])
         past[:] = np.nan
         known = 0
         for k in range(count):
             x = recent[s, k]
             if z[k] == z[k]:
-                observe(z[k], x, normal, state, s, magnitudes, normal.memory[s])
+                observe(z[k], x, wider[k], normal, state, s, magnitudes, normal.memory[s])
                 if k >= SPREAD_STEPS:
                     known += 1
                     for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
@@ -267,6 +287,13 @@ def calibrate(
         if normal.courses.shape[1] > 1:
             queries = _fit_courses(history[s], first, profile, normal, state, s, distances)
             kernels.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, SHAPE])
+            if normal.known[s, 1] > 0:
+                far = kernels.novelty(
+                    state.course[s], normal.courses[s], normal.known[s, 1], distances
+                )
+                state.block[s, 3] = tail_evidence(
+                    far, normal.tails[s, SHAPE], normal.trust[s], PRIOR
+                )
         _fit_band(normal, state, s, distances)
 
 
@@ -297,7 +324,7 @@ def _fit_jump(z: Float, memory: Float, surprise: Float) -> None:
 
 
 @jit
-def _fit_spread(x: Float, scale: float, spread: Float) -> None:
+def _fit_spread(x: Float, widening: Float, scale: float, spread: Float) -> None:
     steps = np.zeros(SPREAD_STEPS)
     logs = np.empty(x.shape[0])
     n = 0
@@ -305,9 +332,9 @@ def _fit_spread(x: Float, scale: float, spread: Float) -> None:
     last = np.nan
     for k in range(x.shape[0]):
         v = x[k]
-        if v == v:
+        if v == v and widening[k] == widening[k]:
             if last == last:
-                push(steps, abs(v - last))
+                push(steps, abs(v - last) / widening[k])
                 seen += 1
                 if seen >= SPREAD_STEPS:
                     logs[n] = log_spread(steps, scale)
@@ -345,7 +372,7 @@ def _fit_windows(
     normal.known[s, 0] = number
     for q in range(QUERIES):
         at = min(int((q + 0.5) * n / QUERIES), n - 1)
-        if at < width - 1 or not z[at] == z[at]:
+        if at < width - 1 or math.isnan(z[at]):
             continue
         limit = n - 1 - ((n - 1 - at) // day + 1) * day
         usable = 0
@@ -399,6 +426,10 @@ def _fit_courses(
         known[i] = min(max((known[i] - middle) / unit, -1e6), 1e6)
     # The last block may be half full at the boundary: it is the current one.
     full = known.shape[0] - (1 if (first + x.shape[0]) % size else 0)
+    if full < known.shape[0]:
+        state.block[s, 0] = start + n - 1
+        state.block[s, 1] = (known[full] * unit + middle) * numbers[n - 1]
+        state.block[s, 2] = numbers[n - 1]
     for i in range(SHAPE_BLOCKS):
         if full - 1 - i >= 0:
             state.course[s, i] = known[full - 1 - i]
@@ -446,7 +477,7 @@ def _fit_band(normal: Normal, state: State, s: int, distances: Float) -> None:
                 low = middle
             else:
                 high = middle
-        normal.band[s, side] = high * normal.scale[s]
+        normal.band[s, side] = high
 
 
 @jit

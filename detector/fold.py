@@ -50,6 +50,7 @@ def fold(
     local: Int,
     profile: int,
     boundary: int,
+    memory: int,
     taught: Bool,
     normal: Normal,
     state: State,
@@ -72,6 +73,8 @@ def fold(
         Unix seconds of the steps, and what the clocks of the signal's time zone show.
     profile, boundary : int
         Seconds of the profile grid; unix seconds of the boundary the fit belongs to.
+    memory : int
+        Steps that the longest window of a channel looks back.
     taught : bool[S, T]
         Whether a sample is learnt from.
     normal, state, limits
@@ -111,8 +114,10 @@ def fold(
                 season += part * (table[(cell + 1) % slots] - season)
             centre = min(max(season + state.level[s, 0], limits.limits[0]), limits.limits[1])
             margin = max(limits.floors[0], limits.floors[1] * abs(centre))
-            above = max(normal.band[s, 0], margin)
-            below = max(normal.band[s, 1], margin)
+            wider = kernels.widening(centre, normal.growth[s])
+            scale = normal.scale[s] * wider
+            above = max(normal.band[s, 0] * scale, margin)
+            below = max(normal.band[s, 1] * scale, margin)
             if centre == centre:
                 expected[s, t] = centre
                 up, down = limits.signs[0] == 1, limits.signs[1] == 1
@@ -120,14 +125,18 @@ def fold(
                 lower[s, t] = max(centre - below, limits.limits[0]) if down else limits.limits[0]
             x = values[s, t]
             r = x - centre
+            on_grid = times[t] % profile == 0 and times[t] >= boundary
+            position = (times[t] - boundary) // profile
             if math.isnan(r):
                 if x == x:
                     state.last[s] = x
                 push(state.recent[s], 0.0)
+                if on_grid:
+                    _learn(x, x - season, taught[s, t], position, state, s)
                 continue
-            z = min(max(r / normal.scale[s], -Z_LIMIT), Z_LIMIT)
+            z = min(max(r / scale, -Z_LIMIT), Z_LIMIT)
             still = x == state.last[s]
-            observe(z, x, normal, state, s, magnitudes, normal.memory[s])
+            observe(z, x, wider, normal, state, s, magnitudes, normal.memory[s])
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
                 found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
             if normal.known[s, 0] > 0:
@@ -139,41 +148,46 @@ def fold(
                 found[NOVELTY] = tail_evidence(far, normal.tails[s, NOVELTY], trust, PRIOR)
             else:
                 found[NOVELTY] = 0.0
-            if shaped:
+            if shaped and times[t] >= boundary:
                 _follow_course(x, local[t], normal, state, s, window, distances)
-                found[SHAPE] = state.block[s, 3]
+            found[SHAPE] = state.block[s, 3]
 
-            level_mean = magnitudes[SUSTAINED] * normal.scale[s]
+            level_mean = magnitudes[SUSTAINED] * scale
             trend = _trend(normal, state, limits, s)
             found[TREND] = trend
-            usual = max(math.exp(normal.spread[s, 0]) - 1e-3, 0.0) * normal.scale[s]
-            wider = state.steps[s].mean() - usual
+            usual = max(math.exp(normal.spread[s, 0]) - 1e-3, 0.0) * scale
+            broader = state.steps[s].mean() * wider - usual
             counts = (
                 _counts(r, margin, limits)
                 or _counts(level_mean, margin, limits)
-                or (found[SPREAD] > normal.edge[s] and _counts(wider, margin, limits))
+                or (found[SPREAD] > normal.edge[s] and _counts(broader, margin, limits))
+                or _trend_counts(normal, state, limits, s)
             )
-            power = combined(found, shaped) / (normal.edge[s] * normal.edge[s])
-            if not counts:
-                power = min(power, CAPPED * CAPPED)
+            edge2 = normal.edge[s] * normal.edge[s]
+            power = combined(found, shaped) / edge2
             value = math.sqrt(power + trend * trend)
+            if not counts:
+                value = min(value, CAPPED)
 
-            # Calm: inside the band, sample and mean, not on a line that has gone flat.
-            inside = -below <= r <= above and -below <= level_mean <= above
+            # Calm: inside the band, and not on a line that has gone flat. After five such steps
+            # the mean of five is calm as well.
+            inside = -below <= r <= above
             flat = still and magnitudes[SPREAD] < 0.0 and found[SPREAD] > normal.edge[s]
             quiet = (inside or not counts) and not flat and trend < LEAVE
             state.flags[s, 1] = state.flags[s, 1] + 1 if quiet else 0
             mode = state.flags[s, 0]
             if mode == EPISODE:
-                if value < LEAVE:
-                    mode = CALM
-                elif state.flags[s, 1] >= SUSTAINED_STEPS:
+                if value < LEAVE or state.flags[s, 1] >= SUSTAINED_STEPS:
                     mode = SPENT
-            elif mode == SPENT and (value < LEAVE or not inside):
-                mode = CALM
-            if mode == CALM and value > 1.0:
-                mode = EPISODE
-                state.flags[s, 1] = 0
+                    state.flags[s, 2] = 0
+            else:
+                state.flags[s, 2] += 1
+                if mode == SPENT and state.flags[s, 2] >= memory:
+                    mode = CALM
+                # Windows that still hold the last incident have no say on the next.
+                if value > 1.0 and (mode == CALM or _level_power(found) > edge2):
+                    mode = EPISODE
+                    state.flags[s, 1] = 0
             state.flags[s, 0] = mode
             if mode == SPENT:
                 value = min(value, CAPPED)
@@ -181,8 +195,19 @@ def fold(
             if mode == EPISODE:
                 anomalous[s, t] = 1
                 _share(found, shaped, trend, normal.edge[s], evidence[s, t])
-            if taught[s, t] and times[t] % profile == 0:
-                _learn(x, x - season, (times[t] - boundary) // profile, state, s, mode)
+            if on_grid:
+                _learn(x, x - season, taught[s, t], position, state, s)
+
+
+@jit
+def _level_power(found: Float) -> float:
+    """Weighted mean square of the evidence of the channels that have no memory."""
+    power = 0.0
+    total = 0.0
+    for c in (SPIKE, JUMP, SUSTAINED):
+        power += WEIGHTS[c] * found[c] * found[c]
+        total += WEIGHTS[c]
+    return power / total
 
 
 @jit
@@ -202,11 +227,18 @@ def _trend(normal: Normal, state: State, limits: Limits, s: int) -> float:
     move = state.level[s, 1] - normal.reference[s, 0]
     if not limits.trend or math.isnan(move):
         return 0.0
-    margin = max(limits.floors[0], limits.floors[1] * abs(normal.reference[s, 0]))
-    if not _counts(move, margin, limits):
+    if not limits.signs[0 if move > 0.0 else 1]:
         return 0.0
     unit = max(normal.reference[s, 1], normal.scale[s])
     return min(abs(move) / unit / TREND_EDGE, TREND_LIMIT)
+
+
+@jit
+def _trend_counts(normal: Normal, state: State, limits: Limits, s: int) -> bool:
+    """Whether the move of the level passes the floors."""
+    usual = normal.reference[s, 0]
+    margin = max(limits.floors[0], limits.floors[1] * abs(usual))
+    return bool(limits.trend and _counts(state.level[s, 1] - usual, margin, limits))
 
 
 @jit
@@ -252,7 +284,7 @@ def _share(found: Float, shaped: bool, trend: float, edge: float, out: Float) ->
 
 
 @jit
-def _learn(x: float, residual: float, position: int, state: State, s: int, mode: int) -> None:
+def _learn(x: float, residual: float, taught: bool, position: int, state: State, s: int) -> None:
     """Collect the hour's residuals and samples; when it is over, renew the levels.
 
     Medians need no weights: an incident of some hours is a minority of the day. Inside an
@@ -261,7 +293,7 @@ def _learn(x: float, residual: float, position: int, state: State, s: int, mode:
     size = state.hour.shape[2]
     for k in range(2):
         v = residual if k == 0 else x
-        if v == v and state.filled[s, k] < size:
+        if taught and v == v and state.filled[s, k] < size:
             state.hour[s, k, state.filled[s, k]] = v
             state.filled[s, k] += 1
     if (position + 1) % size == 0:
@@ -272,7 +304,7 @@ def _learn(x: float, residual: float, position: int, state: State, s: int, mode:
                 ring[i] = ring[i + 1]
             ring[BLOCKS - 1] = kernels.quantile(state.hour[s, k, :n], 0.5)
             state.filled[s, k] = 0
-            if k == 1 or mode != EPISODE:
+            if k == 1 or state.flags[s, 0] != EPISODE:
                 level = middle(ring)
                 if level == level:
                     state.level[s, k] = level

@@ -19,6 +19,9 @@ inline = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always"
 Z_LIMIT = 20.0
 # Rarity, in decades, is cut off here.
 EVIDENCE_LIMIT = 12.0
+# An expected value is taken for no less, and no more, than these shares of the usual one when the
+# scale follows it.
+NARROWEST, WIDEST = 0.05, 20.0
 # Two quantiles of the past, a decade apart, carry the tail of a channel.
 LOW, HIGH = 0.90, 0.99
 # One decade of rarity is at least this far on the log1p axis: a past without any tail must not
@@ -197,6 +200,22 @@ def quantile(values: Float, q: float) -> float:
 
 
 @jit
+def widening(expected: float, growth: Float) -> float:
+    """Factor by which the scale is wider at an expected value than at the pivot.
+
+    Parameters
+    ----------
+    expected : float
+    growth : float64[2]
+        Exponent (0, 0.5 or 1) and pivot (positive where the exponent is).
+    """
+    if growth[0] == 0.0:
+        return 1.0
+    share = min(max(expected / growth[1], NARROWEST), WIDEST)
+    return share if growth[0] == 1.0 else math.sqrt(share)
+
+
+@jit
 def bucket(bits: int) -> int:
     """Return the histogram bucket of a non-negative float32 given by its bits."""
     return min(max((bits >> SHIFT) - FIRST_BUCKET, 0), BUCKETS - 1)
@@ -363,4 +382,5 @@ def novelty(window: Float, references: np.ndarray, count: int, distances: Float)
                 b, c = c, b
             if b < a:
                 a, b = b, a
-    return float(math.sqrt(e))
+    distance: float = math.sqrt(e)
+    return distance

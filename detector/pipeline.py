@@ -130,7 +130,7 @@ class Evaluation:
         past = _localised(_taught(history), zone)
         baseline = seasonal.fit(past)
         steps = _taught(recent)
-        local = recent.times + utc_offsets(recent.times, zone)
+        local = _local(recent.times, zone, past.step)
         return baseline, *score.prepare(baseline, past, steps, local, self.signal.policy)
 
     def _silence(self, history: SeriesMatrix) -> Int:
@@ -147,7 +147,7 @@ class Evaluation:
 
     def _fold(self, window: SeriesMatrix, learning: bool = True) -> Scores:
         zone = self.signal.policy.timezone
-        local = window.times + utc_offsets(window.times, zone)
+        local = _local(window.times, zone, self.baseline.profile)
         return score.advance(
             self.baseline,
             self.normal,
@@ -370,12 +370,19 @@ def _taught(samples: SeriesMatrix) -> SeriesMatrix:
     return replace(samples, values=values)
 
 
+def _local(times: Int, zone: str, profile: int) -> Int:
+    """Return what the clocks of a zone show, to whole slots of the profile."""
+    offsets = utc_offsets(times, zone)
+    local: Int = times + offsets // profile * profile
+    return local
+
+
 def _localised(history: SeriesMatrix, zone: str) -> SeriesMatrix:
     """Return the history as local clocks saw it: with the hour that was skipped missing, and of
     the hour that came twice the second."""
     if not zone or not len(history.times):
         return history
-    cells = (history.times + utc_offsets(history.times, zone)) // history.step
+    cells = _local(history.times, zone, history.step) // history.step
     count = len(cells)
     at = count - 1 - (cells[-1] - cells)
     kept = at >= 0

@@ -23,6 +23,7 @@ from detector.channels import (
     Normal,
     State,
     calibrate,
+    memory_length,
     window_length,
 )
 from detector.fold import fold, middle
@@ -75,6 +76,7 @@ def prepare(
     normal = Normal(
         table=baseline.table,
         scale=baseline.scale,
+        growth=baseline.growth,
         memory=np.zeros((count, ORDER)),
         surprise=np.ones(count),
         spread=np.tile([0.0, 1.0], (count, 1)),
@@ -115,18 +117,21 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         known = np.isfinite(hours).any(axis=2)
         raw[known] = np.nanmedian(hours[known], axis=1)
     level = np.array([[middle(baseline.blocks[s]), middle(raw[s])] for s in range(count)])
+    level = level.reshape(count, 2)
+    # The table stands at the last level that was known.
+    level[np.isnan(level[:, 0]), 0] = 0.0
     return State(
         blocks=baseline.blocks.copy(),
         raw=raw,
         hour=np.zeros((count, 2, size)),
         filled=np.zeros((count, 2), np.int64),
-        level=level.reshape(count, 2),
+        level=level,
         recent=np.zeros((count, ORDER)),
         steps=np.zeros((count, SPREAD_STEPS)),
         last=np.full(count, np.nan),
         course=np.zeros((count, SHAPE_BLOCKS)),
         block=np.zeros((count, 4)),
-        flags=np.zeros((count, 2), np.int64),
+        flags=np.zeros((count, 3), np.int64),
         silent=np.zeros(count, np.int64),
     )
 
@@ -183,6 +188,7 @@ def advance(
         local,
         baseline.profile,
         boundary,
+        memory_length(window.step, normal.courses.shape[1] > 1),
         taught,
         normal,
         state,

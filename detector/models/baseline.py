@@ -39,7 +39,11 @@ class Baseline:
         What the model would have expected at each sample of the history, had it not seen that
         sample's own cycle; NaN where it had no say.
     scale : float64[S]
-        One slow, winsorised standard deviation of ``history - expected``, not below the floors.
+        One slow, winsorised standard deviation of ``history - expected`` where the expected value
+        is `growth`'s pivot, not below the floors.
+    growth : float64[S, 2]
+        How the scale grows with the expected value: exponent (0, 0.5 or 1: constant, as counts
+        do, in proportion) and pivot (see `kernels.widening`).
     reference : float64[S, 2]
         Median and robust spread of the daily medians of the history, for slow trends.
     seconds : float64[S]
@@ -56,6 +60,7 @@ class Baseline:
     blocks: Float
     expected: Float
     scale: Float
+    growth: Float
     reference: Float
     seconds: Float
     samples: Int

@@ -39,6 +39,10 @@ RANGE_FLOOR = 0.01
 MAGNITUDE_FLOOR = 0.002
 # Share of positive samples from which seasons may grow with the level.
 POSITIVE = 0.98
+# The scale can follow the expected value only where that varies by this factor.
+LEAST_GROWTH = 1.3
+# What is compared is the tail: nights with a quiet middle and loud bursts are no quiet nights.
+GROWTH_QUANTILE = 0.98
 # A series says nothing before it has been seen for a day, in at least this many samples.
 LEAST_SECONDS = DAY
 LEAST_SAMPLES = 20
@@ -70,6 +74,7 @@ def fit(history: SeriesMatrix) -> Baseline:
     blocks = np.full((count, BLOCKS), np.nan)
     expected = np.full((count, samples), np.nan)
     scale = np.full(count, np.nan)
+    growth = np.tile([0.0, 1.0], (count, 1))
     reference = np.full((count, 2), np.nan)
     known = np.isfinite(history.values)
     number = known.sum(axis=1)
@@ -79,7 +84,7 @@ def fit(history: SeriesMatrix) -> Baseline:
         seconds[s] = (seen[-1] - seen[0]) * history.step
         fit_series(
             history.values[s], padding, first, day, table[s], blocks[s], expected[s],
-            scale[s : s + 1], reference[s],
+            scale[s : s + 1], growth[s], reference[s],
         )  # fmt: skip
     ready = (seconds >= LEAST_SECONDS - history.step) & (number >= LEAST_SAMPLES)
     return Baseline(
@@ -89,6 +94,7 @@ def fit(history: SeriesMatrix) -> Baseline:
         blocks=blocks,
         expected=expected,
         scale=scale,
+        growth=growth,
         reference=reference,
         seconds=seconds,
         samples=number,
@@ -106,6 +112,7 @@ def fit_series(
     blocks: Float,
     expected: Float,
     scale: Float,
+    growth: Float,
     reference: Float,
 ) -> None:
     """Fit one series; outputs as in `Baseline`, NaN on entry.
@@ -152,7 +159,9 @@ def fit_series(
         t = n - last.shape[0] + i
         last[i] = x[t] - table[(first + t) % week] if t >= 0 else np.nan
     blocks[:] = kernels.block_medians(last, block)
-    scale[0] = _scale(x, expected, padding, day)
+    recent = max(n - padding - SCALE_DAYS * day, 0)
+    _growth(values[recent:], expected[recent:], growth)
+    scale[0] = _scale(x, values[recent:], expected[recent:], growth, day)
     _reference(x, block, day, reference)
 
 
@@ -272,10 +281,35 @@ def _weights(x: Float, forecasts: Float, day: int) -> Float:
 
 
 @jit
-def _scale(x: Float, expected: Float, padding: int, day: int) -> float:
+def _growth(x: Float, expected: Float, growth: Float) -> None:
+    """Choose how the scale follows the expected value: the usual residuals of its low and high
+    third tell."""
+    both = ~(np.isnan(x) | np.isnan(expected))
+    e = expected[both]
+    r = np.abs(x[both] - e)
+    if e.shape[0] < LEAST_SAMPLES * 5:
+        return
+    low, high = kernels.quantile(e, 1.0 / 3.0), kernels.quantile(e, 2.0 / 3.0)
+    if not low > 0.0:
+        return
+    below, above = e <= low, e >= high
+    low, high = kernels.quantile(e[below], 0.5), kernels.quantile(e[above], 0.5)
+    narrow = kernels.quantile(r[below], GROWTH_QUANTILE)
+    wide = kernels.quantile(r[above], GROWTH_QUANTILE)
+    if not (low > 0.0 and narrow > 0.0 and high > LEAST_GROWTH * low):
+        return
+    exponent = math.log(wide / narrow) / math.log(high / low) if wide > 0.0 else 0.0
+    growth[0] = 0.5 if exponent > 0.5 else 0.0
+    growth[1] = kernels.quantile(e, 0.5)
+
+
+@jit
+def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> float:
     """Return the winsorised standard deviation of the residuals, not below the floors of x."""
     n = x.shape[0]
-    a = np.abs(x[padding:] - expected)[max(n - padding - SCALE_DAYS * day, 0) :]
+    a = np.abs(last - expected)
+    for t in range(a.shape[0]):
+        a[t] /= kernels.widening(expected[t], growth)
     a = a[~np.isnan(a)]
     if a.shape[0] == 0:
         return np.nan
