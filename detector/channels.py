@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detector import kernels, names
-from detector.kernels import Z_LIMIT, inline, jit, tail_evidence
+from detector.kernels import Z_LIMIT, jit, tail_evidence
 from detector.series import Float, Int
 
 SPIKE, JUMP, SUSTAINED, TREND, SPREAD, NOVELTY, SHAPE = range(len(names.CHANNELS))
@@ -130,7 +130,7 @@ def memory_length(step: int, shaped: bool) -> int:
     return max(course, window_length(step), SPREAD_STEPS)
 
 
-@inline
+@jit
 def observe(
     z: float,
     x: float,
@@ -178,7 +178,7 @@ def observe(
     ]
 
 
-@inline
+@jit
 def push(ring: Float, value: float) -> None:
     """Put a value in front; the oldest falls off."""
     for k in range(ring.shape[0] - 1, 0, -1):
@@ -186,7 +186,7 @@ def push(ring: Float, value: float) -> None:
     ring[0] = value
 
 
-@inline
+@jit
 def log_spread(steps: Float, scale: float) -> float:
     """Logarithm of the mean absolute step, a flat line being a thousandth of the scale."""
     total = 0.0
@@ -195,7 +195,7 @@ def log_spread(steps: Float, scale: float) -> float:
     return math.log(total / SPREAD_STEPS / scale + 1e-3)
 
 
-@inline
+@jit
 def combined(evidence: Float, shaped: bool) -> float:
     """Weighted mean square of the evidence; `shape` is left out where the grid is too coarse."""
     power = 0.0
@@ -251,7 +251,7 @@ def calibrate(
     wider = np.empty(count)
     magnitudes = np.empty(CHANNELS)
     past = np.empty((CHANNELS, count), np.float32)
-    distances = np.empty(REFERENCES)
+    distances = np.empty(REFERENCES, np.float32)
     for s in range(recent.shape[0]):
         if not ready[s]:
             continue
@@ -266,7 +266,6 @@ def calibrate(
             wider[k] = kernels.widening(a, normal.growth[s])
             z[k] = min(max((recent[s, k] - a) / (scale * wider[k]), -Z_LIMIT), Z_LIMIT)
         _fit_jump(z, normal.memory[s], normal.surprise[s : s + 1])
-        _fit_spread(recent[s], wider, scale, normal.spread[s])
         past[:] = np.nan
         known = 0
         for k in range(count):
@@ -275,10 +274,12 @@ def calibrate(
                 observe(z[k], x, wider[k], normal, state, s, magnitudes, normal.memory[s])
                 if k >= SPREAD_STEPS:
                     known += 1
-                    for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
+                    for c in (SPIKE, JUMP, SUSTAINED):
                         past[c, k] = abs(magnitudes[c])
+                    past[SPREAD, k] = magnitudes[SPREAD]
             else:
                 push(state.recent[s], 0.0)
+        _fit_spread(past[SPREAD], normal.spread[s])
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
             kernels.fit_tail(past[c], day, normal.tails[s, c])
         normal.trust[s] = (known / (known + TRUST_SAMPLES)) ** 2
@@ -324,33 +325,20 @@ def _fit_jump(z: Float, memory: Float, surprise: Float) -> None:
 
 
 @jit
-def _fit_spread(x: Float, widening: Float, scale: float, spread: Float) -> None:
-    steps = np.zeros(SPREAD_STEPS)
-    logs = np.empty(x.shape[0])
-    n = 0
-    seen = 0
-    last = np.nan
-    for k in range(x.shape[0]):
-        v = x[k]
-        if v == v and widening[k] == widening[k]:
-            if last == last:
-                push(steps, abs(v - last) / widening[k])
-                seen += 1
-                if seen >= SPREAD_STEPS:
-                    logs[n] = log_spread(steps, scale)
-                    n += 1
-            last = v
-    spread[0] = 0.0
-    spread[1] = 1.0
-    if n > 0:
-        spread[0] = kernels.quantile(logs[:n], 0.5)
-        deviation = kernels.quantile(np.abs(logs[:n] - spread[0]), 0.5)
+def _fit_spread(logs: kernels.Single, spread: Float) -> None:
+    """Median and robust deviation of log spreads, which become magnitudes in place."""
+    known = logs[~np.isnan(logs)].astype(np.float64)
+    if known.shape[0] > 0:
+        spread[0] = kernels.quantile(known, 0.5)
+        deviation = kernels.quantile(np.abs(known - spread[0]), 0.5)
         spread[1] = max(1.4826 * deviation, LEAST_LOG_SPREAD)
+        for k in range(logs.shape[0]):
+            logs[k] = abs(logs[k] - spread[0]) / spread[1]
 
 
 @jit
 def _fit_windows(
-    z: Float, width: int, day: int, normal: Normal, s: int, distances: Float
+    z: Float, width: int, day: int, normal: Normal, s: int, distances: kernels.Single
 ) -> np.ndarray:
     """Choose references of `novelty`, and return its magnitudes for windows of the past.
 
@@ -390,7 +378,13 @@ def _fit_windows(
 
 @jit
 def _fit_courses(
-    x: Float, first: int, profile: int, normal: Normal, state: State, s: int, distances: Float
+    x: Float,
+    first: int,
+    profile: int,
+    normal: Normal,
+    state: State,
+    s: int,
+    distances: kernels.Single,
 ) -> np.ndarray:
     """The same for `shape`: means of half hours, centred and scaled; starts the current course."""
     size = SHAPE_SECONDS // profile
@@ -461,7 +455,7 @@ def _fit_courses(
 
 
 @jit
-def _fit_band(normal: Normal, state: State, s: int, distances: Float) -> None:
+def _fit_band(normal: Normal, state: State, s: int, distances: kernels.Single) -> None:
     """Solve for the deviation that, held for five steps after calm ones, scores 1."""
     width = normal.windows.shape[1]
     for side in range(2):
@@ -481,7 +475,7 @@ def _fit_band(normal: Normal, state: State, s: int, distances: Float) -> None:
 
 
 @jit
-def held_score(z: float, normal: Normal, s: int, width: int, distances: Float) -> float:
+def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.Single) -> float:
     """Highest score of a deviation of `z` scales held for five steps on a calm series.
 
     Calm: no deviation before, steps as wide as usual, a usual course.

@@ -17,6 +17,7 @@ from detector.channels import (
     SHAPE_SECONDS,
     SPIKE,
     SPREAD,
+    SPREAD_STEPS,
     SUSTAINED,
     SUSTAINED_STEPS,
     TREND,
@@ -99,7 +100,7 @@ def fold(
     magnitudes = np.empty(CHANNELS)
     found = np.zeros(CHANNELS)
     window = np.empty(max(width, SHAPE_BLOCKS))
-    distances = np.empty(normal.windows.shape[2])
+    distances = np.empty(normal.windows.shape[2], np.float32)
     slots = normal.table.shape[1]
     for s in range(values.shape[0]):
         if not ready[s]:
@@ -152,6 +153,12 @@ def fold(
                 _follow_course(x, local[t], normal, state, s, window, distances)
             found[SHAPE] = state.block[s, 3]
 
+            for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
+                if not _heard(magnitudes[c], limits):
+                    found[c] = 0.0
+            if not _heard(state.recent[s, :width].mean(), limits):
+                found[NOVELTY] = 0.0
+                found[SHAPE] = 0.0
             level_mean = magnitudes[SUSTAINED] * scale
             trend = _trend(normal, state, limits, s)
             found[TREND] = trend
@@ -185,7 +192,9 @@ def fold(
                 if mode == SPENT and state.flags[s, 2] >= memory:
                     mode = CALM
                 # Windows that still hold the last incident have no say on the next.
-                if value > 1.0 and (mode == CALM or _level_power(found) > edge2):
+                short = state.flags[s, 2] > max(width, SPREAD_STEPS)
+                fresh = combined(found, False) if short else _level_power(found)
+                if value > 1.0 and (mode == CALM or fresh > edge2 or trend > 1.0):
                     mode = EPISODE
                     state.flags[s, 1] = 0
             state.flags[s, 0] = mode
@@ -197,6 +206,12 @@ def fold(
                 _share(found, shaped, trend, normal.edge[s], evidence[s, t])
             if on_grid:
                 _learn(x, x - season, taught[s, t], position, state, s)
+
+
+@jit
+def _heard(signed: float, limits: Limits) -> bool:
+    """Whether a channel that points this way counts."""
+    return bool(limits.signs[0 if signed >= 0.0 else 1] == 1)
 
 
 @jit
@@ -243,7 +258,13 @@ def _trend_counts(normal: Normal, state: State, limits: Limits, s: int) -> bool:
 
 @jit
 def _follow_course(
-    x: float, local: int, normal: Normal, state: State, s: int, window: Float, distances: Float
+    x: float,
+    local: int,
+    normal: Normal,
+    state: State,
+    s: int,
+    window: Float,
+    distances: kernels.Single,
 ) -> None:
     """Add a sample to the current half hour; when it is over, compare the course of six hours."""
     current = local // SHAPE_SECONDS

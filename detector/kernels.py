@@ -9,11 +9,15 @@ import math
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from detector.series import Float
 
-jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-inline = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+Single = npt.NDArray[np.float32]
+
+# Sums may be reordered, so that they become vector operations; NaN and infinity keep their meaning.
+FAST = {"reassoc", "contract", "arcp", "nsz"}
+jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 
 # |z| beyond this says no more; it keeps one absurd sample from ruling a mean or a distance.
 Z_LIMIT = 20.0
@@ -278,7 +282,7 @@ def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
         tail[3] = math.log10(max(day / KNOT_RATE, 10.0))
 
 
-@inline
+@jit
 def tail_evidence(magnitude: float, tail: Float, trust: float, prior: float) -> float:
     """How rare a magnitude is, in decades: about -log10 of its tail probability.
 
@@ -347,7 +351,7 @@ def autoregression(z: Float, order: int, weights: Float) -> None:
 
 
 @jit
-def novelty(window: Float, references: np.ndarray, count: int, distances: Float) -> float:
+def novelty(window: Float, references: Single, count: int, distances: Single) -> float:
     """Distance of a window to its fifth nearest reference.
 
     Parameters
@@ -357,19 +361,20 @@ def novelty(window: Float, references: np.ndarray, count: int, distances: Float)
         Windows of the past as columns, so that the loop over them is a vector operation.
     count : int
         References in use, the first columns; with fewer than five nothing is novel.
-    distances : float64[R]
+    distances : float32[R]
         Scratch.
     """
     if count < 5:
         return 0.0
     for r in range(count):
-        distances[r] = 0.0
+        distances[r] = np.float32(0.0)
     for i in range(window.shape[0]):
-        w = window[i]
+        w = np.float32(window[i])
+        row = references[i]
         for r in range(count):
-            d = w - references[i, r]
+            d = w - row[r]
             distances[r] += d * d
-    a = b = c = d4 = e = np.inf
+    a = b = c = d4 = e = np.float32(np.inf)
     for r in range(count):
         v = distances[r]
         if v < e:

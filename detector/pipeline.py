@@ -199,11 +199,8 @@ class Evaluation:
             self._history = _stacked(self._history, added)
             self._labels += new
             return
-        start = self.schedule.fold_start(self.boundary)
-        steps = _extended(
-            replace(added, step=self.schedule.step).between(start, self.boundary),
-            start,
-            self.boundary,
+        steps = _held(added, self.schedule.step).between(
+            self.schedule.fold_start(self.boundary), self.boundary
         )
         silent = self._silence(added)
         baseline, normal, state = self._fitted(added, steps)
@@ -332,6 +329,19 @@ def _extended(window: SeriesMatrix, first: int, end: int) -> SeriesMatrix:
         mask = np.zeros(values.shape, np.uint8)
         mask[:, at] = window.mask
     return replace(window, times=times, values=values, absent=absent, mask=mask)
+
+
+def _held(samples: SeriesMatrix, step: int) -> SeriesMatrix:
+    """Return the samples on a finer grid, each held until the next."""
+    times = samples.step // step
+    return replace(
+        samples,
+        times=(samples.times[:, None] + np.arange(times) * step).ravel(),
+        values=samples.values.repeat(times, axis=1),
+        absent=samples.absent.repeat(times, axis=1),
+        step=step,
+        mask=None if samples.mask is None else samples.mask.repeat(times, axis=1),
+    )
 
 
 def _stacked(first: SeriesMatrix, second: SeriesMatrix) -> SeriesMatrix:

@@ -30,6 +30,8 @@ BLEND_POWER = 6
 ERROR_CAP = 5.0
 # Days after which a past error counts half.
 ERROR_HALF_LIFE = 2.0
+# Older ones do not count at all.
+ERROR_DAYS = 16
 # The scale is a standard deviation of two weeks, winsorised at this quantile of |residual|.
 SCALE_DAYS = 14
 WINSOR_QUANTILE = 0.99
@@ -253,7 +255,7 @@ def _weights(x: Float, forecasts: Float, day: int) -> Float:
         error = 0.0
         base = 0.0
         common = 0
-        for d in range(days):
+        for d in range(max(days - ERROR_DAYS, 0), days):
             day_error = 0.0
             day_base = 0.0
             for t in range(d * day, (d + 1) * day):
