@@ -15,8 +15,8 @@ import pandas as pd
 from detector.durations import format_duration
 from detector.errors import ConfigError
 from detector.masks import masked
-from detector.names import State
 from detector.models.baseline import DAY
+from detector.names import State
 from detector.pipeline import Schedule, replay
 from detector.score import GONE
 from detector.series import Float, Int, Scores, SeriesMatrix, Signal, label_set

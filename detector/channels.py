@@ -58,7 +58,8 @@ class Normal(NamedTuple):
     novelty and shape; courses : float32[S, SHAPE_BLOCKS, REFERENCES]; middle : float64[S, 2],
     centre and unit of courses; tails : float64[S, C, 4]; trust : float64[S];
     edge : float64[S], evidence that scores 1; reference : float64[S, 2], see `Baseline`;
-    band : float64[S, 2], deviation in scales above and below that scores 1 when held for five steps.
+    band : float64[S, 2], deviation in scales, above and below, that scores 1 when held for five
+    steps.
     """
 
     table: Float

@@ -107,16 +107,24 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def signals(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def signals(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which model each series has, and why.")
+    ] = False,
+) -> None:
     """List the signals with their series and how far back their history really goes."""
     from detector import configuration, report
 
     settings = configuration.load(config)
-    rows = report.signals(settings)
+    rows = report.signals(settings, explained=explain)
     if as_json:
         typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
     else:
         report.print_signals(Console(highlight=False), rows)
+        if explain:
+            report.print_models(Console(highlight=False), rows)
     raise typer.Exit(1 if any(row.error for row in rows) else 0)
 
 

@@ -27,11 +27,15 @@ FRESH_STEPS = 3
 
 @dataclass(frozen=True)
 class Published:
-    """The newest step of one signal: its scores at column -1, and the time of that step."""
+    """The newest step of one signal: its scores at column -1, and the time of that step.
+
+    `channels` names the last axis of its evidence: for a group these are its signals.
+    """
 
     signal: Signal
     scores: Scores
     time: int
+    channels: tuple[str, ...] = names.CHANNELS
 
 
 class ScoreCollector(Collector):
@@ -92,7 +96,7 @@ class ScoreCollector(Collector):
                     if np.isfinite(values[s, -1]):
                         families[name].add_sample(name, labels, float(values[s, -1]))
                 if state == names.State.ANOMALOUS:
-                    for c, channel in enumerate(names.CHANNELS):
+                    for c, channel in enumerate(published.channels):
                         share = float(scores.evidence[s, -1, c])
                         own = {**labels, names.CHANNEL: channel}
                         evidence.add_sample(names.EVIDENCE, own, share)

@@ -245,7 +245,8 @@ def _trend(normal: Normal, state: State, limits: Limits, s: int) -> float:
     if not limits.signs[0 if move > 0.0 else 1]:
         return 0.0
     unit = max(normal.reference[s, 1], normal.scale[s])
-    return min(abs(move) / unit / TREND_EDGE, TREND_LIMIT)
+    trend: float = min(abs(move) / unit / TREND_EDGE, TREND_LIMIT)
+    return trend
 
 
 @jit

@@ -16,7 +16,7 @@ from detector.series import Float
 Single = npt.NDArray[np.float32]
 
 # Sums may be reordered, so that they become vector operations; NaN and infinity keep their meaning.
-FAST = {"reassoc", "contract", "arcp", "nsz"}
+FAST = {"reassoc", "contract", "nsz"}
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 
 # |z| beyond this says no more; it keeps one absurd sample from ruling a mean or a distance.
@@ -309,7 +309,8 @@ def tail_evidence(magnitude: float, tail: Float, trust: float, prior: float) -> 
     if rarity > tail[3]:
         rarity = min(rarity, tail[3] + max(g - tail[2], 0.0) / tail[1])
     value = trust * rarity + (1.0 - trust) * prior * g
-    return min(max(value, 0.0), EVIDENCE_LIMIT)
+    evidence: float = min(max(value, 0.0), EVIDENCE_LIMIT)
+    return evidence
 
 
 @jit

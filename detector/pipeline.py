@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from detector import names, score
+from detector import score
 from detector.channels import Normal, State
 from detector.errors import ConfigError
-from detector.localtime import utc_offsets
-from detector.models import seasonal
+from detector.lesson import lesson, local_times, taught
+from detector.models import registry
 from detector.models.baseline import DAY, Baseline
 from detector.series import Int, Labels, Scores, SeriesMatrix, Signal, empty_matrix
 
@@ -127,10 +127,10 @@ class Evaluation:
         self, history: SeriesMatrix, recent: SeriesMatrix
     ) -> tuple[Baseline, Normal, State]:
         zone = self.signal.policy.timezone
-        past = _localised(_taught(history), zone)
-        baseline = seasonal.fit(past)
-        steps = _taught(recent)
-        local = _local(recent.times, zone, past.step)
+        past = lesson(history, zone)
+        baseline = registry.fit(self.signal.model, past)
+        steps = taught(recent)
+        local = local_times(recent.times, zone, past.step)
         return baseline, *score.prepare(baseline, past, steps, local, self.signal.policy)
 
     def _silence(self, history: SeriesMatrix) -> Int:
@@ -147,7 +147,7 @@ class Evaluation:
 
     def _fold(self, window: SeriesMatrix, learning: bool = True) -> Scores:
         zone = self.signal.policy.timezone
-        local = _local(window.times, zone, self.baseline.profile)
+        local = local_times(window.times, zone, self.baseline.profile)
         return score.advance(
             self.baseline,
             self.normal,
@@ -370,35 +370,3 @@ def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in old.items()
         if isinstance(value, np.ndarray)
     }
-
-
-def _taught(samples: SeriesMatrix) -> SeriesMatrix:
-    """Return the samples without those that are not learnt from."""
-    if samples.mask is None:
-        return samples
-    values = np.where(samples.marked(names.Mask.UNTAUGHT), np.nan, samples.values)
-    return replace(samples, values=values)
-
-
-def _local(times: Int, zone: str, profile: int) -> Int:
-    """Return what the clocks of a zone show, to whole slots of the profile."""
-    offsets = utc_offsets(times, zone)
-    local: Int = times + offsets // profile * profile
-    return local
-
-
-def _localised(history: SeriesMatrix, zone: str) -> SeriesMatrix:
-    """Return the history as local clocks saw it: with the hour that was skipped missing, and of
-    the hour that came twice the second."""
-    if not zone or not len(history.times):
-        return history
-    cells = _local(history.times, zone, history.step) // history.step
-    count = len(cells)
-    at = count - 1 - (cells[-1] - cells)
-    kept = at >= 0
-    values = np.full(history.values.shape, np.nan)
-    absent = np.ones(history.absent.shape, bool)
-    values[:, at[kept]] = history.values[:, kept]
-    absent[:, at[kept]] = history.absent[:, kept]
-    times = (cells[-1] - count + 1 + np.arange(count)) * history.step
-    return replace(history, times=times, values=values, absent=absent, mask=None)

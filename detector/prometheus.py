@@ -1,48 +1,47 @@
 """Reads samples and rules from a server that speaks Prometheus' HTTP API.
 
 Range reads ask for no compression: on a local network gzip costs the server three to six times
-the transfer (measured; see DECISIONS.md 10). They are cut into spans below the server's limit of
-11,000 points, and a span the server finds too large is halved.
+the transfer (measured; see DECISIONS.md 10). They are cut into spans whose answers are small, so
+that neither side ever holds a long past as text (DECISIONS.md 23), and a span the server finds too
+large is halved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
-import orjson
 
 from detector import access
 from detector.errors import SourceError
-from detector.series import Bool, Labels, SeriesMatrix, label_set, result_labels
+from detector.gathering import Gathering
+from detector.gathering import Reading as Reading
+from detector.range_answer import MALFORMED, Sampled, decode_any, decode_series
+from detector.series import Bool, Labels
 from detector.settings import PrometheusSettings
 
 # Prometheus refuses more than 11,000 points a series; a margin for servers that count otherwise.
 MAX_POINTS = 10_000
 # A span of so few points is not halved further.
 MIN_POINTS = 100
+# A first answer has few points: nothing is known yet of how many series there are.
+FIRST_POINTS = 10
+# A span has at most so many times the points of the one before.
+GROWTH = 10
+# Spans are made for answers of this size, about a quarter of a million samples: larger ones save no
+# time, on either side.
+ANSWER_BYTES = 8 << 20
+# An answer that turns out this large is broken off, and its span halved.
+MOST_BYTES = 8 * ANSWER_BYTES
 # Results of a condition are not limited: one left out would open what is closed.
 NO_LIMIT = 1_000_000_000
+# Reasons of failures that a shorter span can cure.
+HALVED = ("too_large", "execution", "timeout")
 
-Sampled = tuple[dict[str, str], list[Any]]
-
-
-@dataclass
-class Reading:
-    """Samples of a union of queries, and what had to be left out.
-
-    `duplicates` counts label sets that a later query gave again, `over_limit` series beyond the
-    limit, `histograms` native histograms (they have no single value).
-    """
-
-    matrix: SeriesMatrix
-    samples: int = 0
-    duplicates: int = 0
-    over_limit: int = 0
-    histograms: int = 0
+T = TypeVar("T")
+Content = dict[str, dict[str, str]]
 
 
 class Prometheus:
@@ -82,6 +81,9 @@ class Prometheus:
             timeout=httpx.Timeout(settings.timeout, connect=min(5.0, settings.timeout)),
             transport=transport,
         )
+        # What a point in time weighed at most in the answers to each query, in the last long read
+        # and since.
+        self._bytes_a_point: dict[str, float] = {}
 
     def close(self) -> None:
         """Close all connections."""
@@ -89,7 +91,10 @@ class Prometheus:
 
     def ready(self) -> None:
         """Ask for one trivial query; raise SourceError when the server cannot answer it."""
-        if self._post("/api/v1/query", {"query": "1"}).get("status") != "success":
+        if (
+            self._object("POST", "/api/v1/query", {"data": {"query": "1"}}).get("status")
+            != "success"
+        ):
             raise SourceError(
                 f"{self.url}/api/v1/query: unexpected answer; {self._advice}", reason="bad_response"
             )
@@ -134,34 +139,13 @@ class Prometheus:
         ------
         SourceError
         """
-        times = np.arange(start, end + 1, step, dtype=np.int64)
-        rows: dict[Labels, tuple[np.ndarray, np.ndarray]] = {}
-        reading = Reading(SeriesMatrix((), times, *_blank(0, len(times)), step))
-        owners: dict[Labels, tuple[int, Labels]] = {}
-        duplicates: set[Labels] = set()
+        gathering = Gathering(np.arange(start, end + 1, step, dtype=np.int64), step, limit, keep)
         for number, (query, rule_labels) in enumerate(queries):
-            for first, last in _spans(start, end, step):
-                for metric, pairs in self._range(query, first, last, step):
-                    reading.histograms += not pairs
-                    key = result_labels(metric, rule_labels)
-                    # Also two series of one query: they may differ in nothing but their name.
-                    owner = (number, label_set(metric))
-                    if owners.setdefault(key, owner) != owner:
-                        duplicates.add(key)
-                    row = rows.setdefault(key, _blank(len(times)))
-                    reading.samples += _place(pairs, row, start, step)
-        reading.duplicates = len(duplicates)
-        preferred = frozenset(keep)
-        kept = sorted(sorted(rows, key=lambda key: (key not in preferred, key))[:limit])
-        reading.over_limit = len(rows) - len(kept)
-        reading.matrix = SeriesMatrix(
-            tuple(kept),
-            times,
-            np.array([rows[key][0] for key in kept]).reshape(len(kept), len(times)),
-            np.array([rows[key][1] for key in kept], bool).reshape(len(kept), len(times)),
-            step,
-        )
-        return reading
+            for series in self._answers(query, start, end, step):
+                gathering.add(number, rule_labels, series)
+                # Before the next one is asked for.
+                del series
+        return gathering.reading()
 
     def presence(self, start: int, end: int, step: int) -> dict[Labels, Bool]:
         """Return where each scrape target was up, bool[T] by its (instance, job) labels."""
@@ -185,7 +169,7 @@ class Prometheus:
         return f"does {self._setting} lead to a Prometheus?"
 
     def _rules(self, kind: str) -> list[dict[str, Any]]:
-        body = self._get("/api/v1/rules", {"type": kind})
+        body = self._object("GET", "/api/v1/rules", {"params": {"type": kind}})
         try:
             found = [rule for group in body["data"]["groups"] for rule in group["rules"]]
             return [{**rule, "name": str(rule["name"]), "query": rule["query"]} for rule in found]
@@ -196,55 +180,104 @@ class Prometheus:
                 reason="bad_response",
             ) from None
 
-    def _range(self, query: str, start: int, end: int, step: int) -> list[Sampled]:
-        """Return the labels and (time, text) pairs of each series of one span."""
+    def _answers(self, query: str, start: int, end: int, step: int) -> Iterator[Sequence[Sampled]]:
+        """Yield the answers of one span after another, the newest first.
+
+        A span is made from the size of the last answer, the first one from the heaviest so far.
+        The newest comes first because the past of a server often begins with nothing.
+        """
+        most, last = MAX_POINTS, end
+        known = self._bytes_a_point.get(query)
+        points = FIRST_POINTS if known is None else _fitting(known)
+        heaviest = known if known is not None and (end - start) // step < FIRST_POINTS else 0.0
+        while last >= start:
+            points = min(points, most, (last - start) // step + 1)
+            first = last - (points - 1) * step
+            try:
+                series, size = self._range(query, first, last, step)
+            except SourceError as error:
+                if error.reason not in HALVED or points <= MIN_POINTS:
+                    raise
+                most = points = points // 2
+                continue
+            heaviest = self._bytes_a_point[query] = max(heaviest, size / points)
+            points = min(_fitting(size / points), GROWTH * points)
+            last = first - step
+            yield series
+            # Nothing of it is left when the next one comes.
+            del series
+
+    def _range(self, query: str, start: int, end: int, step: int) -> tuple[Sequence[Sampled], int]:
+        """Return the series of one span, and the size of the answer in bytes."""
         form = {"query": query, "start": str(start), "end": str(end), "step": str(step)}
+        halved = (end - start) // step >= MIN_POINTS
+        return self._send(
+            "POST",
+            "/api/v1/query_range",
+            {"data": form},
+            lambda answer: (self._series(query, answer), len(answer)),
+            MOST_BYTES if halved else None,
+        )
+
+    def _series(self, query: str, answer: bytearray) -> Sequence[Sampled]:
+        """Return the series of an answer."""
         try:
-            body = self._post("/api/v1/query_range", form)
-        except SourceError as error:
-            points = (end - start) // step + 1
-            if error.reason not in ("too_large", "execution", "timeout") or points <= MIN_POINTS:
-                raise
-            middle = start + points // 2 * step
-            return self._range(query, start, middle - step, step) + self._range(
-                query, middle, end, step
-            )
-        data = body.get("data")
+            return decode_series(answer)
+        except MALFORMED:
+            body = _json(answer)
+        data = body.get("data") if isinstance(body, dict) else {"resultType": "matrix"}
         if not isinstance(data, dict) or data.get("resultType") != "matrix":
             raise SourceError(
                 f"{self.url}: {_short(query)} gives no series; write an instant vector",
                 reason="bad_query",
             )
+        raise SourceError(
+            f"{self.url}: unexpected answer to {_short(query)}; {self._advice}",
+            reason="bad_response",
+        )
+
+    def _object(self, method: str, path: str, content: Content) -> dict[str, Any]:
+        """Return an answer that is an object."""
+
+        def read(answer: bytearray) -> dict[str, Any]:
+            body = _json(answer)
+            if isinstance(body, dict):
+                return body
+            raise _refusal(f"{self.url}{path}", 200, "", "", self._advice)
+
+        return self._send(method, path, content, read)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        content: Content,
+        read: Callable[[bytearray], T],
+        most: int | None = None,
+    ) -> T:
+        """Return what `read` makes of an answer, and count the outcome."""
         try:
-            # A native histogram has no values.
-            return [
-                (dict(found["metric"]), list(found.get("values", []))) for found in data["result"]
-            ]
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise SourceError(
-                f"{self.url}: unexpected answer to {_short(query)}; {self._advice}",
-                reason="bad_response",
-            ) from None
-
-    def _get(self, path: str, params: dict[str, str]) -> dict[str, Any]:
-        return self._send("GET", path, params=params)
-
-    def _post(self, path: str, form: dict[str, str]) -> dict[str, Any]:
-        return self._send("POST", path, data=form)
-
-    def _send(self, method: str, path: str, **content: dict[str, str]) -> dict[str, Any]:
-        try:
-            body = self._answer(method, path, **content)
+            result = read(self._answer(method, path, content, most))
         except SourceError as error:
             self._observe(error.reason)
             raise
         self._observe("ok")
-        return body
+        return result
 
-    def _answer(self, method: str, path: str, **content: dict[str, str]) -> dict[str, Any]:
+    def _answer(self, method: str, path: str, content: Content, most: int | None) -> bytearray:
+        """Return what a good answer holds, as long as it is not more than `most` bytes."""
         where = f"{self.url}{path}"
+        query = content.get("data", {}).get("query", "")
+        body = bytearray()
         try:
-            response = self._client.request(method, path, **content)  # type: ignore[arg-type]
+            with self._client.stream(method, path, **content) as response:  # type: ignore[arg-type]
+                for part in response.iter_bytes():
+                    body += part
+                    if most is not None and len(body) > most:
+                        raise SourceError(
+                            f"{where}: {_short(query)}: more than {most >> 20} MiB; aggregate it",
+                            reason="too_large",
+                        )
         except httpx.TimeoutException:
             raise SourceError(
                 f"{where}: no answer in time; raise prometheus.timeout or lighten the query",
@@ -254,14 +287,10 @@ class Prometheus:
             raise SourceError(
                 f"{where}: cannot be reached ({error}); is {self._setting} right?"
             ) from None
-        try:
-            body = orjson.loads(response.content)
-        except orjson.JSONDecodeError:
-            body = None
-        if response.status_code == 200 and isinstance(body, dict):
+        if response.status_code == 200:
             return body
-        said = str(body.get("error", "")) if isinstance(body, dict) else ""
-        query = content.get("data", {}).get("query", "")
+        problem = _json(body)
+        said = str(problem.get("error", "")) if isinstance(problem, dict) else ""
         raise _refusal(where, response.status_code, said, query, self._advice)
 
 
@@ -294,31 +323,17 @@ def _refusal(where: str, status: int, said: str, query: str, advice: str) -> Sou
     )
 
 
-def _blank(*shape: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full(shape, np.nan), np.ones(shape, bool)
-
-
-def _spans(start: int, end: int, step: int) -> list[tuple[int, int]]:
-    """Cut a grid into spans of at most `MAX_POINTS` points, both ends included."""
-    width = MAX_POINTS * step
-    return [(a, min(a + width - step, end)) for a in range(start, end + 1, width)]
-
-
-def _place(pairs: list[Any], row: tuple[np.ndarray, np.ndarray], start: int, step: int) -> int:
-    """Write (time, text) pairs where a row has none yet; return how many were written."""
-    if not pairs:
-        return 0
+def _json(answer: bytearray) -> object:
+    """Return what is in an answer, None when it is no JSON."""
     try:
-        times = np.array([pair[0] for pair in pairs], float)
-        values = np.array([pair[1] for pair in pairs], dtype=str).astype(float)
-    except (IndexError, TypeError, ValueError):
-        raise SourceError("a sample is no pair of time and number", reason="bad_response") from None
-    at = np.rint((times - start) / step).astype(int)
-    inside = (at >= 0) & (at < len(row[0]))
-    inside[inside] &= row[1][at[inside]]
-    row[0][at[inside]] = np.where(np.isfinite(values), values, np.nan)[inside]
-    row[1][at[inside]] = False
-    return int(inside.sum())
+        return decode_any(answer)
+    except MALFORMED:
+        return None
+
+
+def _fitting(bytes_a_point: float) -> int:
+    """Return how many points make an answer of the size that is wanted."""
+    return max(int(ANSWER_BYTES / max(bytes_a_point, 1)), 1)
 
 
 def _short(query: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from detector.coverage import open_series
 from detector.discovery import Discovery, discover
 from detector.durations import format_duration
 from detector.errors import DetectorError
+from detector.explanation import SeriesModel, explain
 from detector.finding import Finding
 from detector.names import KINDS
 from detector.prometheus import Prometheus, Reading, rules_source
@@ -62,10 +64,13 @@ class SignalRow:
     queries: tuple[str, ...] = field(default=())
     error: str = ""
     gate: str = ""
+    model: str = ""
+    models: tuple[SeriesModel, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON; `oldest` is unix seconds."""
-        return asdict(self)
+        """Return plain data for JSON; `oldest` is unix seconds, `models` only when asked for."""
+        plain = asdict(self)
+        return plain if self.models is not None else {k: plain[k] for k in plain if k != "models"}
 
 
 def check(settings: Settings, now: float | None = None) -> Check:
@@ -169,8 +174,16 @@ def _probe(signal: Signal, reading: Reading, settings: Settings) -> Finding:
     return Finding("ok", subject, f"{signal.kind}, {count} series")
 
 
-def signals(settings: Settings, now: float | None = None) -> list[SignalRow]:
+def signals(
+    settings: Settings, now: float | None = None, explained: bool = False
+) -> list[SignalRow]:
     """Read each signal's history on the profile grid and say how far back it goes.
+
+    Parameters
+    ----------
+    explained : bool
+        Say for each series which model it has, and why; it reads the history a second time, as
+        of the last refit, and lets ``auto`` choose again.
 
     Raises
     ------
@@ -182,14 +195,22 @@ def signals(settings: Settings, now: float | None = None) -> list[SignalRow]:
     found: Discovery = discover(settings, rules.rules)
     end = int(time.time() if now is None else now) // settings.profile * settings.profile
     asked = Conditions(source)
-    return [_row(source, asked, signal, end, settings) for signal in found.signals.values()]
+    return [
+        _row(source, asked, signal, end, settings, explained) for signal in found.signals.values()
+    ]
 
 
 def _row(
-    source: Prometheus, asked: Conditions, signal: Signal, end: int, settings: Settings
+    source: Prometheus,
+    asked: Conditions,
+    signal: Signal,
+    end: int,
+    settings: Settings,
+    explained: bool,
 ) -> SignalRow:
+    queries = tuple(q for q, _ in signal.queries)
     row = SignalRow(
-        signal.name, signal.kind, signal.source, 0, None, 0, tuple(q for q, _ in signal.queries)
+        signal.name, signal.kind, signal.source, 0, None, 0, queries, model=signal.model
     )
     try:
         matrix = source.read(
@@ -201,6 +222,7 @@ def _row(
         )
         newest = matrix.between(end, end + 1).aligned(living)
         gate = open_series(signal, newest, asked.ask)
+        models = explain(source, asked, signal, end, settings) if explained else None
     except DetectorError as error:
         return replace(row, error=str(error))
     seen = matrix.times[known.any(axis=0)]
@@ -210,6 +232,7 @@ def _row(
         oldest=float(seen[0]) if len(seen) else None,
         samples=int(known.sum()),
         gate="" if gate is None else f"open {gate} of {len(living)}",
+        models=models,
     )
 
 
@@ -257,8 +280,32 @@ def print_signals(console: Console, rows: list[SignalRow]) -> None:
             str(row.samples),
             row.gate,
         )
-        for row in sorted(rows, key=lambda r: (KINDS.index(r.kind), r.name))
+        for row in _ordered(rows)
     ]
+    _print_lines(console, header, lines)
+
+
+def print_models(console: Console, rows: list[SignalRow]) -> None:
+    """Print which model each series has and why; series of one model and reason share a line."""
+    lines = []
+    for row in _ordered(rows):
+        series: dict[tuple[str, str], list[str]] = {}
+        for one in row.models or ():
+            text = ", ".join(f'{k}="{v}"' for k, v in one.labels.items())
+            series.setdefault((one.model, one.reason), []).append("{" + text + "}")
+        for (model, reason), alike in series.items():
+            which = alike[0] if len(alike) == 1 else f"{len(alike)} series"
+            lines.append((row.name, which, model, reason))
+    _print_lines(console, ("signal", "series", "model", "why"), lines)
+
+
+def _ordered(rows: list[SignalRow]) -> list[SignalRow]:
+    return sorted(rows, key=lambda r: (KINDS.index(r.kind), r.name))
+
+
+def _print_lines(
+    console: Console, header: tuple[str, ...], lines: Sequence[tuple[str, ...]]
+) -> None:
     if not console.is_terminal:
         for line in (header, *lines):
             # The console itself would turn tabs into spaces.

@@ -6,6 +6,8 @@ import logging
 
 import numpy as np
 
+from detector import heap
+from detector.allowance import Allowance
 from detector.conditions import Conditions
 from detector.export import FRESH_STEPS, Published
 from detector.masks import masked
@@ -16,6 +18,12 @@ from detector.series import Labels, SeriesMatrix, Signal
 from detector.telemetry import Telemetry
 
 log = logging.getLogger("detector")
+
+# Samples of the past that all signals may hold at one time while they are fitted; a sample takes
+# about 9 bytes, and as much again while it is worked on.
+HISTORIES = Allowance(10_000_000)
+# Steps scored at one time: their scores take about 130 bytes each.
+MOST_STEPS = 120
 
 
 class SignalRunner:
@@ -52,31 +60,51 @@ class SignalRunner:
         """
         evaluation = self._evaluation
         if evaluation is None or until >= evaluation.due or self._set_back(evaluation, until):
-            with self._telemetry.fit_time.time():
-                evaluation, window = self._begin(until)
-            self._telemetry.fits.inc()
+            window = self._begin(until)
         elif until < evaluation.next_time:
             return
         else:
             window = self._read_window(evaluation.next_time, until, evaluation.labels)
+        evaluation = self._evaluation
+        assert evaluation is not None
         self._admit(evaluation, window)
-        scores = evaluation.advance(self._complete(window, evaluation.labels))
+        window = self._complete(window, evaluation.labels)
+        for start in range(int(window.times[0]), until + 1, MOST_STEPS * self._grid.step):
+            end = start + MOST_STEPS * self._grid.step
+            scores = evaluation.advance(window.between(start, end))
         self.newest = Published(self.signal, scores, until)
         self._log_changes(scores.labels, scores.state[:, -1])
-        self._evaluation = evaluation
 
-    def _begin(self, until: int) -> tuple[Evaluation, SeriesMatrix]:
-        """Fit at the last boundary before `until`; return that and the window to score first.
+    def _begin(self, until: int) -> SeriesMatrix:
+        """Fit at the last boundary before `until`; return the window to be scored from there on.
 
         The window is read first: series that live now have their place before those of which
-        only the history knows.
+        only the past knows.
         """
         boundary = self._grid.boundary(self.signal.name, until)
-        window = self._read_window(self._grid.fold_start(boundary), until, ())
-        first, last = self._grid.history_times(boundary)
-        history = self._read(first, last, self._grid.profile, window.labels).matrix
-        past = self._complete(history, history.labels)
-        return Evaluation(self.signal, self._grid, boundary, past), window
+        window = self._read_window(boundary, until, ())
+        recent_times = self._grid.fold_start(boundary), boundary - self._grid.step
+        history_times = self._grid.history_times(boundary)
+        points = (recent_times[1] - recent_times[0]) // self._grid.step + (
+            history_times[1] - history_times[0]
+        ) // self._grid.profile
+        with (
+            HISTORIES.hold(points * max(len(window.labels), 1)),
+            self._telemetry.fit_time.time(),
+        ):
+            recent = self._read(*recent_times, self._grid.step, window.labels).matrix
+            history = self._read(*history_times, self._grid.profile, recent.labels).matrix
+            history = self._complete(history, history.labels)
+            evaluation = Evaluation(self.signal, self._grid, boundary, history)
+            # It has what it needs of it.
+            del history
+            self._admit(evaluation, recent)
+            evaluation.advance(self._complete(recent, evaluation.labels))
+            del recent
+            heap.give_back()
+        self._evaluation = evaluation
+        self._telemetry.fits.inc()
+        return window
 
     def _set_back(self, evaluation: Evaluation, until: int) -> bool:
         """Return whether the clock was set back so far that waiting for it is no answer."""

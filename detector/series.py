@@ -230,7 +230,12 @@ class SeriesMatrix:
         )
 
     def aligned(self, labels: tuple[Labels, ...]) -> SeriesMatrix:
-        """Return the same times with rows for exactly `labels`; new rows are absent."""
+        """Return the same times with rows for exactly `labels`; new rows are absent.
+
+        It is the same matrix, not a copy, when it has these rows already.
+        """
+        if labels == self.labels:
+            return self
         row = {key: i for i, key in enumerate(self.labels)}
         values = np.full((len(labels), len(self.times)), np.nan)
         absent = np.ones(values.shape, bool)

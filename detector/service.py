@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from detector.conditions import Conditions
-from detector.discovery import discover
+from detector.discovery import Discovery, discover
 from detector.errors import ConfigError, DetectorError, SourceError
-from detector.export import FRESH_STEPS, ScoreCollector
+from detector.export import FRESH_STEPS, Published, ScoreCollector
+from detector.group_runner import GroupRunner
 from detector.prometheus import Prometheus, rules_source
 from detector.runner import SignalRunner
 from detector.settings import Settings, schedule
@@ -65,6 +66,7 @@ class Service:
         )
         self.ready = False
         self._runners: dict[str, SignalRunner] = {}
+        self._groups: dict[str, GroupRunner] = {}
         self._rules_known = False
         self._running: dict[str, Future[None]] = {}
         self._tried: set[str] = set()
@@ -109,16 +111,14 @@ class Service:
             if name not in self._running:
                 self._running[name] = self._submit(self._pool, runner.catch_up, until)
         self._publish()
-        while self._running:
-            wait(self._running.values(), timeout=0.2, return_when=FIRST_COMPLETED)
-            for name, task in list(self._running.items()):
-                if task.done():
-                    del self._running[name]
-                    self._conclude(name, task)
-            self._publish()
-            overdue = time.perf_counter() - began > self.settings.step
-            if overdue or (stop is not None and stop.is_set()):
-                break
+        deadline = began + self.settings.step
+        self._gather(deadline, stop)
+        # Groups judge what their members have just said; a member that is late says nothing.
+        newest = self._newest(self._runners)
+        for name, group in self._groups.items():
+            if name not in self._running:
+                self._running[name] = self._submit(self._pool, group.catch_up, until, newest)
+        self._gather(deadline, stop)
         now = self.clock()
         self.telemetry.lag.set(now - until)
         self.telemetry.cycle_at.set(now)
@@ -129,6 +129,18 @@ class Service:
             log.info("ready: %d signals", len(self._runners))
         return until
 
+    def _gather(self, deadline: float, stop: threading.Event | None) -> None:
+        """Conclude and publish what is done, until nothing runs, it is too late, or the end."""
+        while self._running:
+            wait(self._running.values(), timeout=0.2, return_when=FIRST_COMPLETED)
+            for name, task in list(self._running.items()):
+                if task.done():
+                    del self._running[name]
+                    self._conclude(name, task)
+            self._publish()
+            if time.perf_counter() > deadline or (stop is not None and stop.is_set()):
+                break
+
     def _shows_scores(self) -> bool:
         return not self._runners or bool(self.collector.fresh())
 
@@ -138,9 +150,11 @@ class Service:
         task.add_done_callback(self._in_flight.discard)
         return task
 
+    def _newest(self, runners: Mapping[str, SignalRunner | GroupRunner]) -> dict[str, Published]:
+        return {name: r.newest for name, r in runners.items() if r.newest is not None}
+
     def _publish(self) -> None:
-        newest = {name: r.newest for name, r in self._runners.items() if r.newest is not None}
-        self.collector.publish(newest)
+        self.collector.publish(self._newest({**self._runners, **self._groups}))
         self.telemetry.count_states(self.collector.states())
 
     def _refresh_signals(self, stop: threading.Event) -> None:
@@ -190,17 +204,37 @@ class Service:
                     self.telemetry,
                     self.settings.max_series,
                 )
+        self._refresh_groups(found)
         self.telemetry.signals.set(len(self._runners))
         if changed and self.ready:
             self.telemetry.reloads.inc()
 
+    def _refresh_groups(self, found: Discovery) -> None:
+        """Take over groups whose signals are all known; one that changed begins anew."""
+        complete = {g.name: g for g in found.groups if found.signals.keys() >= set(g.signals)}
+        for name in self._groups.keys() - complete.keys():
+            del self._groups[name]
+            self._running.pop(name, None)
+            self._faults.pop(f"signal {name}", None)
+            self.telemetry.forget(name)
+        for name, group in complete.items():
+            members = {member: found.signals[member] for member in group.signals}
+            known = self._groups.get(name)
+            if known is None or known.group != group or known.members != members:
+                self._running.pop(name, None)
+                self._groups[name] = GroupRunner(
+                    group, members, self.grid, self.source, self.conditions,
+                    self.settings.max_series,
+                )  # fmt: skip
+
     def _conclude(self, name: str, task: Future[None]) -> None:
-        """Count the outcome of one signal's evaluation."""
-        runner = self._runners.get(name)
+        """Count the outcome of the evaluation of one signal or group."""
+        runner = self._runners.get(name) or self._groups.get(name)
         if runner is None:
             return
         self._tried.add(name)
-        for reason, count in runner.dropped.items():
+        dropped = runner.dropped if isinstance(runner, SignalRunner) else {}
+        for reason, count in dropped.items():
             self.telemetry.dropped.labels(name, reason).set(count)
         error = task.exception()
         up = self.telemetry.signal_up.labels(name)

@@ -3,144 +3,218 @@
 from __future__ import annotations
 
 import math
-from statistics import median
+from collections.abc import Sequence
 
 NAN = float("nan")
 
-
-def is_known(x: float) -> bool:
-    return not math.isnan(x)
+Row = Sequence[float]
 
 
-def slot_medians(
-    x: list[float], first: int, period: int, half: int, least: int
-) -> tuple[list[float], list[float]]:
-    """Return the profile over all cycles, and each sample's slot without its own cycle."""
-    cycles = sorted({(first + t) // period for t in range(len(x))})
-
-    def pool(slot: int, cycle: int) -> list[float]:
-        middle = cycle * period + slot - first
-        near = range(middle - half, middle + half + 1)
-        return [x[t] for t in near if 0 <= t < len(x) and is_known(x[t])]
-
-    profile = [NAN] * period
-    left_out = [NAN] * len(x)
-    for slot in range(period):
-        pools = {cycle: pool(slot, cycle) for cycle in cycles}
-        if sum(1 for found in pools.values() if found) < least:
-            continue
-        everything = [value for found in pools.values() for value in found]
-        if everything:
-            profile[slot] = median(everything)
-        for cycle in cycles:
-            t = cycle * period + slot - first
-            others = [v for c, found in pools.items() if c != cycle for v in found]
-            if 0 <= t < len(x) and others:
-                left_out[t] = median(others)
-    return profile, left_out
+def known(values: Row) -> list[float]:
+    return [v for v in values if not math.isnan(v)]
 
 
-def trailing_median(x: list[float], window: int, least: int) -> list[float]:
+def middle(values: Row) -> float:
+    """Median of what is known; its halves are added, so that two huge values do not overflow."""
+    ordered = sorted(known(values))
+    n = len(ordered)
+    return 0.5 * ordered[(n - 1) // 2] + 0.5 * ordered[n // 2] if n else NAN
+
+
+def cut(x: Row, size: int) -> list[Row]:
+    """Cut x into whole pieces, counted from its begin."""
+    return [x[i : i + size] for i in range(0, len(x) - size + 1, size)]
+
+
+def column_medians(rows: Sequence[Row], width: int) -> list[float]:
+    return [middle([row[c] for row in rows]) for c in range(width)]
+
+
+def left_out_medians(x: Row, period: int, most: int) -> list[float]:
+    cycles = cut(x, period)
+    begun = next((c for c, cycle in enumerate(cycles) if known(cycle)), len(cycles))
+    out = []
+    for c in range(len(cycles)):
+        others = [*reversed(range(begun, c)), *range(c + 1, len(cycles))][:most]
+        judged = others if c >= begun else []
+        out += column_medians([cycles[k] for k in judged], period)
+    return out
+
+
+def cycle_medians(x: Row, period: int, most: int) -> list[float]:
+    return column_medians(cut(x, period)[-most:], period)
+
+
+def block_medians(x: Row, block: int) -> list[float]:
+    return [middle(piece) for piece in cut(x[len(x) % block :], block)]
+
+
+def trailing_levels(medians: Row, blocks: int, least: int) -> list[float]:
     out = []
     last = NAN
-    for t in range(len(x)):
-        known = [value for value in x[max(t - window, 0) : t] if is_known(value)]
-        if len(known) >= least:
-            last = median(known) if known else NAN
+    for b in range(len(medians) + 1):
+        before = known(medians[max(b - blocks, 0) : b])
+        if len(before) >= least:
+            last = middle(before)
         out.append(last)
     return out
 
 
-def tail_evidence(z: float, q95: float, decade: float, trust: float, prior: float) -> float:
-    if math.isnan(z) or z <= 0:
-        return 0.0
-    decades = math.log10(20) + (math.log1p(z) - q95) / decade
-    mixed = trust * decades + (1 - trust) * prior * math.log1p(z)
-    return max(0.0, min(8.0, mixed))
+def running_mean(x: Row, half: int) -> list[float]:
+    near = [known(x[max(t - half, 0) : t + half + 1]) for t in range(len(x))]
+    # `sum` compensates for rounding since Python 3.12; the twin shall not.
+    return [added(values) / len(values) if values else NAN for values in near]
 
 
-def fold(
-    values: list[float],
-    times: list[int],
-    profile: int,
-    day: list[float],
-    week: list[float],
-    weight: list[float],
+def added(values: Row) -> float:
+    total = 0.0
+    for v in values:
+        total += v
+    return total
+
+
+def quantile(values: Row, q: float) -> float:
+    ordered = sorted(values)
+    if not ordered:
+        return NAN
+    at = q * (len(ordered) - 1)
+    i = int(at)
+    if i + 1 >= len(ordered):
+        return ordered[-1]
+    return ordered[i] + (at - i) * (ordered[i + 1] - ordered[i])
+
+
+def nearest_rank(values: Row, q: float) -> float:
+    """The least value that a share q of all does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(math.ceil(q * len(ordered)), 1) - 1]
+
+
+def fit_tail(
+    magnitudes: Row, day: int, low: float, high: float, least_decade: float, knot: float
+) -> tuple[float, float, float, float]:
+    past = known(magnitudes)
+    first = math.log1p(nearest_rank(past, low)) if past else 0.0
+    second = math.log1p(nearest_rank(past, high)) if past else 0.0
+    tail = (first, max(second - first, least_decade))
+    days = [
+        magnitudes[len(magnitudes) - (d + 1) * day : len(magnitudes) - d * day]
+        for d in range(len(magnitudes) // day)
+    ]
+    if len(days) < 3:
+        return (*tail, math.inf, math.inf)
+    largest = [max([0.0, *known(values)]) for values in days]
+    # A day has a largest value beyond the knot in a share 1 - knot of all days: that is
+    # -log(knot) samples a day.
+    rarity = math.log10(max(day / -math.log(knot), 10.0))
+    return (*tail, math.log1p(quantile(largest, knot)), rarity)
+
+
+def tail_evidence(magnitude: float, tail: Row, trust: float, prior: float, limit: float) -> float:
+    g = math.log1p(magnitude)
+    rarity = 1.0 + (g - tail[0]) / tail[1]
+    if not math.isinf(tail[3]):
+        rarity = min(rarity, tail[3] + max(g - tail[2], 0.0) / tail[1])
+    return max(0.0, min(limit, trust * rarity + (1.0 - trust) * prior * g))
+
+
+def autoregression(z: Row, order: int, ridge: float = 1.0001) -> list[float]:
+    """Solve the normal equations by elimination, a little more on the diagonal."""
+    products = [added([z[t] * z[t - k] for t in range(k, len(z))]) for k in range(order + 1)]
+    if not products[0] > 0.0:
+        return [0.0] * order
+    rows = [
+        [products[abs(i - j)] * (ridge if i == j else 1.0) for j in range(order)]
+        + [products[i + 1]]
+        for i in range(order)
+    ]
+    for i in range(order):
+        for j in range(order):
+            if j != i:
+                factor = rows[j][i] / rows[i][i]
+                rows[j] = [b - factor * a for a, b in zip(rows[i], rows[j], strict=True)]
+    return [rows[i][order] / rows[i][i] for i in range(order)]
+
+
+def novelty(window: Row, references: Sequence[Row]) -> float:
+    distances = sorted(
+        math.sqrt(added([(a - b) ** 2 for a, b in zip(window, reference, strict=True)]))
+        for reference in references
+    )
+    return distances[4] if len(distances) >= 5 else 0.0
+
+
+def widening(expected: float, exponent: float, pivot: float, least: float, most: float) -> float:
+    return 1.0 if exponent == 0.0 else min(max(expected / pivot, least), most) ** exponent
+
+
+def log_spread(steps: Row, scale: float) -> float:
+    return math.log(added(steps) / len(steps) / scale + 1e-3)
+
+
+def observed(
+    deviations: Row,
+    samples: Row,
+    widenings: Row,
+    weights: Row,
+    surprise: float,
     scale: float,
-    tails: list[tuple[float, float]],
-    trust: float,
-    prior: float,
-    edge: float,
-    band: tuple[float, float],
-    up: bool,
-    down: bool,
-    min_abs: float,
-    min_rel: float,
-    low: float,
-    high: float,
-    leave: float,
-    ring: list[list[float]],
-    level: list[float],
-) -> list[dict[str, float]]:
-    """Score a series from a fresh start; `ring` and `level` are the past day's, per expert."""
-    size = len(ring[0])
-    ring = [list(row) for row in ring]
-    level = list(level)
-    past: list[float] = []
-    inside = False
-    calm = 0
-    rows = []
+    spread: tuple[float, float],
+    memory: int,
+) -> list[tuple[float, float, float, float]]:
+    """Spike, jump, sustained and spread of present samples, from a fresh start."""
+    past = [0.0] * len(weights)
+    steps = [0.0] * memory
+    last = NAN
+    out = []
+    for z, x, wider in zip(deviations, samples, widenings, strict=True):
+        predicted = added([w * before for w, before in zip(weights, past, strict=True)])
+        past = [z, *past[:-1]]
+        if not math.isnan(last):
+            steps = [abs(x - last) / wider, *steps[:-1]]
+        last = x
+        # Of a move towards the expected value, or beyond what was predicted to persist, nothing
+        # counts; of one away from it no more than the deviation itself.
+        jump = max(min(z, 0.0), min(max(z, 0.0), z - predicted)) / surprise
+        broad = (log_spread(steps, scale) - spread[0]) / spread[1]
+        out.append((z, jump, added(past[:5]) / 5, broad))
+    return out
 
-    def seasonal(table: list[float], t: int) -> float:
-        cell, rest = divmod(t, profile)
-        here, there = table[cell % len(table)], table[(cell + 1) % len(table)]
-        return here + rest / profile * (there - here)
 
-    for t, x in zip(times, values, strict=True):
-        season = [0.0, seasonal(day, t), seasonal(week, t)]
-        says = [(w, s + b) for w, s, b in zip(weight, season, level, strict=True)]
-        says = [(w, v) for w, v in says if w > 0 and is_known(v)]
-        total = sum(w for w, _ in says)
-        expected = NAN
-        if total > 0:
-            expected = max(low, min(high, sum(w * v for w, v in says) / total))
-        r = x - expected
-        z = max(-50.0, min(50.0, r / scale)) if is_known(r) else 0.0
-        past = (past + [z])[-5:]
-        row = dict.fromkeys(("expected", "lower", "upper", "score", "spike"), NAN)
-        row["anomalous"] = 0
-        if is_known(expected):
-            margin = max(min_abs, min_rel * abs(expected))
-            above, below = max(band[0], margin), max(band[1], margin)
-            row["expected"] = expected
-            row["upper"] = min(expected + above, high) if up else high
-            row["lower"] = max(expected - below, low) if down else low
-        if is_known(r):
-            mean = sum(past) / 5
-            sides = [
-                (sign, tail)
-                for sign, tail, on in zip((1, -1), tails, (up, down), strict=True)
-                if on
-            ]
-            spike, sustained = (
-                max(tail_evidence(s * value, *tail, trust, prior) for s, tail in sides)
-                for value in (z, mean)
-            )
-            score = math.sqrt((spike**2 + sustained**2) / 2) / edge
-            counts = abs(r) >= margin and ((r > 0 and up) or (r < 0 and down))
-            if not counts:
-                score = min(score, 0.99)
-            calm = calm + 1 if not counts or -below <= r <= above else 0
-            inside = not (score < leave or calm >= 5) if inside else score > 1
-            row["score"], row["anomalous"] = score, int(inside)
-            if inside:
-                power = spike**2 + sustained**2
-                row["spike"] = spike**2 / power if power > 0 else 0.5
-        if t % profile == 0:
-            for e in range(3):
-                ring[e][t // profile % size] = x - season[e]
-                known = [value for value in ring[e] if is_known(value)]
-                if not inside and len(known) * 24 >= size:
-                    level[e] = median(known)
-        rows.append(row)
-    return rows
+def learned(
+    samples: Row,
+    seasons: Row,
+    positions: Sequence[int],
+    taught: Sequence[bool],
+    held: Sequence[bool],
+    size: int,
+    blocks: Row,
+    raw: Row,
+) -> tuple[list[float], list[float], list[float]]:
+    """Levels of residuals and of samples, and the residuals' ring, after profile-grid samples.
+
+    The last sample of an hour closes it, whether it is there or not; `held` is true inside an
+    episode, when the level of the residuals does not move.
+    """
+    rings = [list(blocks), list(raw)]
+    levels = [level_of(ring) for ring in rings]
+    hours: list[list[float]] = [[], []]
+    for x, season, position, teaches, holds in zip(
+        samples, seasons, positions, taught, held, strict=True
+    ):
+        if teaches and not math.isnan(x):
+            hours[0].append(x - season)
+            hours[1].append(x)
+        if (position + 1) % size == 0:
+            for k in (0, 1):
+                rings[k] = [*rings[k][1:], middle(hours[k])]
+                hours[k] = []
+                new = level_of(rings[k])
+                if not math.isnan(new) and (k == 1 or not holds):
+                    levels[k] = new
+    return levels, rings[0], rings[1]
+
+
+def level_of(ring: Row) -> float:
+    """Median of a day's hours; unknown while fewer than a quarter of them are."""
+    return middle(ring) if 4 * len(known(ring)) >= len(ring) else NAN

@@ -26,9 +26,10 @@ from scenarios import (
     traffic_matrix,
 )
 
-IN_WORK = pytest.mark.xfail(strict=False, reason="engine in work")
 HISTORIES = [15, 28]
-SHORT = [pytest.param(days, marks=IN_WORK) for days in (3, 8)]
+YOUNG = pytest.param(
+    3, marks=pytest.mark.xfail(strict=False, reason="the edge of a young series is wide")
+)
 
 
 def _missed(day: str, history: int, factor: float, hours: range, minutes: int = 60) -> list[int]:
@@ -46,7 +47,6 @@ def _missed(day: str, history: int, factor: float, hours: range, minutes: int = 
     ]
 
 
-@IN_WORK
 @pytest.mark.parametrize("factor", [0.5, 1.5])
 @pytest.mark.parametrize("day", ["Wed", "Sat", "Sun"])
 @pytest.mark.parametrize("history", HISTORIES)
@@ -57,7 +57,7 @@ def test_half_as_much_more_or_less_for_an_hour_alerts(
 
 
 @pytest.mark.parametrize("day", ["Wed", "Sun"])
-@pytest.mark.parametrize("history", [*SHORT, *HISTORIES])
+@pytest.mark.parametrize("history", [YOUNG, 8, *HISTORIES])
 def test_an_outage_alerts_at_every_hour(history: int, day: str) -> None:
     assert _missed(day, history, 0.0, range(24), minutes=15) == []
 
@@ -102,20 +102,19 @@ def test_the_state_leaves_within_six_steps_of_recovery(
     assert max(left) <= 6, left
 
 
-@IN_WORK
 @pytest.mark.parametrize("history", HISTORIES)
-def test_a_drift_over_six_days_is_one_open_episode_by_day_four(history: int) -> None:
+def test_a_drift_over_six_days_is_open_from_day_four_to_the_end(history: int) -> None:
     end = WEEK + 6 * DAY
     times = np.arange(WEEK - history * DAY, end, MINUTE)
     rows = np.array([drift(times, seed, (WEEK, 6 * DAY)) for seed in range(4)])
     said = replayed(stacked(times, rows), "drift", WEEK, end)
     fourth = np.searchsorted(said.times, WEEK + 4 * DAY)
     for on in said.on:
-        assert on[fourth]
-        assert len(episodes(on)) == 1
+        # One episode from then on; noise may have told of it before.
+        assert on[fourth:].all()
+        assert len(episodes(on)) <= 3
 
 
-@IN_WORK
 @pytest.mark.parametrize("history", HISTORIES)
 def test_a_leak_over_five_days_is_open_from_half_way_to_the_end(history: int) -> None:
     end = WEEK + 5 * DAY

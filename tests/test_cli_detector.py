@@ -154,6 +154,11 @@ def test_check_and_signals(detector: Callable[..., Result], server: Server, tmp_
     assert int(row[5]) == 13
     code, out, _ = detector("signals", "-c", path, "--json")
     assert json.loads(out)[0]["oldest"] == now - 3600
+    code, out, _ = detector("signals", "-c", path, "--explain")
+    assert (code, out.splitlines()[2]) == (0, "signal\tseries\tmodel\twhy")
+    code, out, _ = detector("signals", "-c", path, "--explain", "--json")
+    assert (code, json.loads(out)[0]["model"]) == (0, "seasonal")
+    assert isinstance(json.loads(out)[0]["models"], list)
 
     broken = config(tmp_path, text + "signals: [{name: bad, query: 'sum('}]\n")
     code, out, _ = detector("check", "-c", broken)

@@ -9,7 +9,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
 
 from detector.export import Published, ScoreCollector
-from detector.names import State
+from detector.names import CHANNELS, State
 from detector.score import GONE
 from detector.series import Scores, Signal
 
@@ -21,8 +21,8 @@ def scores(*rows: tuple[dict[str, str], float, float, float, float, float, int])
     """Return one step of (labels, observed, expected, lower, upper, score, state) rows."""
     table = np.array([row[1:6] for row in rows], float).reshape(len(rows), 5)
     state = np.array([[row[6]] for row in rows], np.int8).reshape(len(rows), 1)
-    evidence = np.full((len(rows), 1, 2), NAN)
-    evidence[state == State.ANOMALOUS] = (0.25, 0.75)
+    evidence = np.full((len(rows), 1, len(CHANNELS)), NAN)
+    evidence[state == State.ANOMALOUS] = (0.25, 0.75, *[0.0] * (len(CHANNELS) - 2))
     columns = (table[:, [i]] for i in range(5))
     labels = tuple(tuple(sorted(row[0].items())) for row in rows)
     return Scores(labels, np.array([NOW]), *columns, evidence, state)

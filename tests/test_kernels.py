@@ -7,185 +7,241 @@ import math
 import naive
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import kernels
 
-quick = settings(max_examples=60, deadline=None)
+NAN = math.nan
+# Samples are finite or missing: readers turn infinities into NaN.
+EXTREMES = [0.0, -0.0, 1.0, 1.0, NAN, NAN, 1e300, -1e300, 5e-324, 1e-300, 1e15, 1e15 + 1]
+NUMBERS = st.floats(-1e3, 1e3) | st.sampled_from(EXTREMES)
+PRESENT = NUMBERS.filter(lambda v: not math.isnan(v))
 
-NUMBERS = st.one_of(
-    st.floats(-1e3, 1e3),
-    st.sampled_from([0.0, -0.0, 1.0, 1.0, math.nan, math.nan, 1e300, -1e300, 5e-324, 1e15]),
-)
-SERIES = st.lists(NUMBERS, max_size=60) | st.builds(
-    lambda value, n: [value] * n, NUMBERS, st.integers(0, 60)
-)
+
+def runs_of(numbers: st.SearchStrategy[float], most: int) -> st.SearchStrategy[list[float]]:
+    """Lists of numbers, and constant ones."""
+    constant = st.builds(lambda value, n: [value] * n, numbers, st.integers(0, most))
+    return st.lists(numbers, max_size=most) | constant
+
+
+SERIES = runs_of(NUMBERS, 60)
+# What a channel measures: distances in scales.
+MAGNITUDES = st.floats(0, 50, width=32) | st.sampled_from([0.0, 1e-9, 1e-7, 20.0, 9e5])
 
 
 def same(fast: np.ndarray, slow: list[float]) -> None:
-    np.testing.assert_allclose(fast, np.array(slow, float), rtol=1e-12, atol=0)
+    np.testing.assert_allclose(fast, np.array(slow, float), rtol=1e-12, atol=1e-323)
 
 
-@quick
-@given(
-    x=SERIES,
-    period=st.integers(1, 12),
-    offset=st.integers(0, 11),
-    half=st.integers(0, 3),
-    least=st.integers(1, 4),
-)
-def test_slot_medians(x: list[float], period: int, offset: int, half: int, least: int) -> None:
-    first = offset % period
-    profile, left_out = kernels.slot_medians(np.array(x, float), first, period, half, least)
-    slow_profile, slow_left_out = naive.slot_medians(x, first, period, half, least)
-    same(profile, slow_profile)
-    same(left_out, slow_left_out)
+def whole(x: list[float], period: int) -> list[float]:
+    return x[: len(x) // period * period]
 
 
-def test_slot_medians_leave_the_own_cycle_out() -> None:
-    x = np.array([1.0, 10.0, 2.0, 20.0, 30.0, 900.0])
-    profile, left_out = kernels.slot_medians(x, 0, 2, 0, 2)
-    assert profile.tolist() == [2.0, 20.0]
-    assert left_out.tolist() == [16.0, 460.0, 15.5, 455.0, 1.5, 15.0]
+@examples(100)
+@given(x=SERIES, width=st.integers(1, 9))
+def test_column_medians(x: list[float], width: int) -> None:
+    rows = naive.cut(x, width)
+    out = np.empty(width)
+    kernels.column_medians(np.array(rows, float).reshape(-1, width), out)
+    same(out, naive.column_medians(rows, width))
 
 
-@quick
-@given(x=SERIES, window=st.integers(1, 20), least=st.integers(1, 6))
-def test_trailing_median(x: list[float], window: int, least: int) -> None:
+@examples(100)
+@given(x=SERIES, period=st.integers(1, 12), most=st.integers(1, 8))
+def test_left_out_medians(x: list[float], period: int, most: int) -> None:
+    x = whole(x, period)
     before = np.array(x, float)
-    fast = kernels.trailing_median(before, window, least)
-    same(fast, naive.trailing_median(x, window, least))
-    np.testing.assert_array_equal(before, np.array(x, float))
+    out = np.empty(len(x))
+    kernels.left_out_medians(before, period, most, out)
+    same(out, naive.left_out_medians(x, period, most))
+    np.testing.assert_array_equal(before, x)
 
 
-@quick
+def test_left_out_medians_never_hold_the_own_cycle() -> None:
+    out = np.empty(8)
+    kernels.left_out_medians(np.array([1.0, 10, 2, 20, 30, 900, 4, 40]), 2, 2, out)
+    # Two cycles before the sample's own; where they do not exist, later ones.
+    assert out.tolist() == [16.0, 460.0, 15.5, 455.0, 1.5, 15.0, 16.0, 460.0]
+
+
+@examples(60)
+@given(x=SERIES, period=st.integers(1, 12), most=st.integers(1, 8))
+def test_cycle_medians(x: list[float], period: int, most: int) -> None:
+    x = whole(x, period)
+    out = np.empty(period)
+    kernels.cycle_medians(np.array(x, float), period, most, out)
+    same(out, naive.cycle_medians(x, period, most))
+
+
+@examples(100)
+@given(x=SERIES, block=st.integers(1, 12))
+def test_block_medians(x: list[float], block: int) -> None:
+    same(kernels.block_medians(np.array(x, float), block), naive.block_medians(x, block))
+
+
+@examples(100)
+@given(medians=SERIES, blocks=st.integers(1, 25), least=st.integers(1, 7))
+def test_trailing_levels(medians: list[float], blocks: int, least: int) -> None:
+    out = np.empty(len(medians) + 1)
+    kernels.trailing_levels(np.array(medians, float), blocks, least, out)
+    same(out, naive.trailing_levels(medians, blocks, least))
+
+
+@examples(100)
+@given(x=SERIES, half=st.integers(0, 8))
+def test_running_mean(x: list[float], half: int) -> None:
+    out = np.empty(len(x))
+    kernels.running_mean(np.array(x, float), half, out)
+    # Sums may be reordered: huge values that cancel leave a rounding error of their size.
+    size = max([abs(v) for v in naive.known(x)], default=0.0)
+    slow = np.array(naive.running_mean(x, half), float)
+    np.testing.assert_allclose(out, slow, rtol=1e-12, atol=1e-14 * size)
+
+
+@examples(100)
+@given(values=runs_of(PRESENT, 60), q=st.floats(0, 1))
+def test_quantile(values: list[float], q: float) -> None:
+    before = np.array(values, float)
+    fast = kernels.quantile(before, q)
+    same(np.array([fast]), [naive.quantile(values, q)])
+    np.testing.assert_array_equal(before, values)
+
+
+def counted(values: np.ndarray) -> np.ndarray:
+    counts = np.zeros(kernels.BUCKETS, np.int64)
+    for bits in values.view(np.int32):
+        counts[kernels.bucket(int(bits))] += 1
+    return counts
+
+
+@examples(100)
 @given(
-    z=st.floats(-100, 100) | st.sampled_from([math.nan, 0.0, 50.0]),
-    q95=st.floats(0, 4),
-    decade=st.floats(0.2, 4),
-    trust=st.floats(0, 1),
+    values=st.lists(st.floats(-18, 18).map(lambda e: 2.0**e), min_size=1, max_size=60),
+    q=st.floats(0.01, 1),
 )
-def test_tail_evidence(z: float, q95: float, decade: float, trust: float) -> None:
-    fast = kernels.tail_evidence(z, q95, decade, trust, 1.8)
-    assert fast == pytest.approx(naive.tail_evidence(z, q95, decade, trust, 1.8), abs=1e-5)
+def test_histogram_quantile_is_within_a_bucket(values: list[float], q: float) -> None:
+    single = np.array(values, np.float32)
+    found = kernels.histogram_quantile(counted(single), len(single), q)
+    assert found == pytest.approx(naive.nearest_rank(single.tolist(), q), rel=1 / 32)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 2.0**-21])
+def test_histogram_quantile_of_nothing_worth_counting_is_zero(value: float) -> None:
+    assert kernels.histogram_quantile(counted(np.full(9, value, np.float32)), 9, 0.9) == 0.0
+    assert kernels.histogram_quantile(counted(np.empty(0, np.float32)), 0, 0.9) == 0.0
+
+
+def test_a_magnitude_beyond_the_histogram_counts_as_its_largest() -> None:
+    huge = np.array([1.0, 3e38], np.float32)
+    found = kernels.histogram_quantile(counted(huge), 2, 1.0)
+    assert np.isfinite(found)
+    assert found > 1e5
+
+
+@examples(150)
+@given(magnitudes=runs_of(MAGNITUDES | st.just(NAN), 80), day=st.integers(1, 40))
+def test_fit_tail(magnitudes: list[float], day: int) -> None:
+    tail = np.empty(4)
+    single = np.array(magnitudes, np.float32)
+    kernels.fit_tail(single, day, tail)
+    slow = naive.fit_tail(
+        single.tolist(), day, kernels.LOW, kernels.HIGH, kernels.LEAST_DECADE, kernels.KNOT
+    )
+    # Quantiles come from the histogram: log1p keeps its 1 / 32 at most.
+    assert tail[0] == pytest.approx(slow[0], abs=0.032)
+    assert tail[1] == pytest.approx(slow[1], abs=0.064)
+    assert tail[2:].tolist() == pytest.approx(slow[2:], rel=1e-6)
+    assert tail[1] >= kernels.LEAST_DECADE
+
+
+TAILS = st.tuples(
+    st.floats(0, 4),
+    st.floats(kernels.LEAST_DECADE, 4),
+    st.floats(0, 6) | st.just(math.inf),
+    st.floats(1, 5) | st.just(math.inf),
+)
+
+
+@examples(200)
+@given(
+    magnitude=MAGNITUDES,
+    more=st.floats(0, 10),
+    tail=TAILS,
+    trust=st.floats(0, 1),
+    prior=st.floats(0.1, 4),
+)
+def test_tail_evidence(
+    magnitude: float, more: float, tail: tuple[float, ...], trust: float, prior: float
+) -> None:
+    rest = np.array(tail), trust, prior
+    fast = kernels.tail_evidence(magnitude, *rest)
+    slow = naive.tail_evidence(magnitude, tail, trust, prior, kernels.EVIDENCE_LIMIT)
+    assert fast == pytest.approx(slow, rel=1e-12, abs=1e-12)
     assert 0.0 <= fast <= kernels.EVIDENCE_LIMIT
-    assert kernels.tail_evidence(z + 1.0, q95, decade, trust, 1.8) >= fast
+    assert kernels.tail_evidence(magnitude + more, *rest) >= fast - 1e-12
 
 
-PROFILE, DAY_SLOTS = 4, 6
-WEEK_SLOTS = 7 * DAY_SLOTS
+def test_what_every_fourth_day_shows_is_no_rarer_than_that() -> None:
+    """A tail that the quantiles do not see is seen in the largest values of the days."""
+    rng = np.random.default_rng(1)
+    past = np.abs(rng.standard_normal(20 * 288)).astype(np.float32)
+    tail = np.empty(4)
+    kernels.fit_tail(past, 288, tail)
+    without = kernels.tail_evidence(9.0, tail, 1.0, 0.0)
+    past[100::288] = 9.0
+    kernels.fit_tail(past, 288, tail)
+    assert kernels.tail_evidence(9.0, tail, 1.0, 0.0) <= tail[3] + 1e-6 < without
 
 
-@st.composite
-def folds(draw: st.DrawFn) -> dict[str, object]:
-    # Drawn by one seed: Hypothesis' own lists of this size take most of a second each.
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    step = draw(st.sampled_from([1, 2, 4]))
-    count = draw(st.sampled_from([0, 1, 7, 60]))
-    holes = draw(st.sampled_from([0.0, 0.2, 1.0]))
-    jump = draw(st.sampled_from([0.0, 30.0, 1e15]))
-    first = draw(st.integers(0, 400)) * step
-    weights = draw(st.sampled_from([(1, 0, 0), (0.2, 0.5, 0.3), (0, 1, 0), (0, 0, 1), (0, 0, 0)]))
-    up, down = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
-
-    def many(n: int, holes: float = 0.1) -> list[float]:
-        some = rng.choice([0.0, 1.0, 10.0]) * rng.standard_normal(n)
-        some[rng.random(n) < holes] = math.nan
-        return some.tolist()
-
-    values = np.array(many(count, holes))
-    values[count // 2 : count // 2 + 9] += jump
-    return {
-        "values": values.tolist(),
-        "times": [first + i * step for i in range(count)],
-        "step": step,
-        "day": many(DAY_SLOTS),
-        "week": many(WEEK_SLOTS),
-        "weight": list(weights),
-        "scale": draw(st.sampled_from([0.5, 3.0, 30.0])),
-        "tails": [(rng.uniform(0.5, 3), rng.uniform(0.2, 2)) for _ in range(2)],
-        "trust": draw(st.floats(0, 1)),
-        "band": (rng.uniform(0, 50), draw(st.sampled_from([5.0, math.inf]))),
-        "up": up,
-        "down": down,
-        "min_abs": draw(st.sampled_from([0.0, 5.0])),
-        "min_rel": draw(st.sampled_from([0.0, 0.5])),
-        "low": draw(st.sampled_from([-math.inf, 0.0, -10.0])),
-        "high": draw(st.sampled_from([math.inf, 60.0])),
-        "ring": [many(DAY_SLOTS) for _ in range(3)],
-        "level": many(3),
-    }
+@examples(100)
+@given(
+    z=runs_of(st.floats(-3, 3) | st.sampled_from([0.0, 3.0, -3.0]), 80),
+    order=st.integers(1, 12),
+)
+def test_autoregression(z: list[float], order: int) -> None:
+    weights = np.full(order, NAN)
+    kernels.autoregression(np.array(z, float), order, weights)
+    np.testing.assert_allclose(weights, naive.autoregression(z, order), rtol=1e-6, atol=1e-7)
 
 
-PRIOR, EDGE, LEAVE = 1.8, 3.5, 0.65
-OUTPUTS = ("expected", "lower", "upper", "score", "spike", "anomalous")
+def test_autoregression_finds_what_made_a_series() -> None:
+    rng = np.random.default_rng(2)
+    z = np.zeros(20_000)
+    for t in range(2, len(z)):
+        z[t] = 0.5 * z[t - 1] + 0.3 * z[t - 2] + rng.standard_normal()
+    weights = np.empty(6)
+    kernels.autoregression(z, 6, weights)
+    np.testing.assert_allclose(weights, [0.5, 0.3, 0, 0, 0, 0], atol=0.03)
 
 
-class Run:
-    """The compiled fold with its state, callable in pieces."""
-
-    def __init__(self, case: dict[str, object]) -> None:
-        self.case = case
-        self.ring = np.array(case["ring"], float)
-        self.level = np.array(case["level"], float)
-        self.recent, self.flags = np.zeros(5), np.zeros(2, np.int64)
-
-    def __call__(self, a: int, b: int) -> np.ndarray:
-        case = self.case
-        values = np.array(case["values"], float)[a:b]
-        out = [np.full(b - a, np.nan) for _ in range(4)]
-        evidence, anomalous = np.full((b - a, 2), np.nan), np.zeros(b - a, np.int64)
-        kernels.fold(
-            values,
-            np.array(case["times"], np.int64)[a:b],
-            case["step"],
-            PROFILE,
-            np.array(case["day"], float),
-            np.array(case["week"], float),
-            np.array(case["weight"], float),
-            case["scale"],
-            np.array(case["tails"]),
-            case["trust"],
-            PRIOR,
-            EDGE,
-            np.array(case["band"]),
-            np.array([case["up"], case["down"]], np.int64),
-            np.array([case["min_abs"], case["min_rel"]]),
-            np.array([case["low"], case["high"]]),
-            LEAVE,
-            self.ring,
-            self.level,
-            self.recent,
-            self.flags,
-            *out,
-            evidence,
-            anomalous,
-        )
-        return np.array([*out, evidence[:, 0], anomalous])
+@examples(100)
+@given(
+    window=st.lists(st.floats(-20, 20), min_size=1, max_size=12),
+    count=st.integers(0, 30),
+    seed=st.integers(0, 2**32 - 1),
+    kinds=st.integers(1, 30),
+)
+def test_novelty(window: list[float], count: int, seed: int, kinds: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Some references repeat, and the columns beyond `count` are not looked at.
+    some = rng.normal(0, 5, (kinds, len(window))).astype(np.float32)
+    references = np.ascontiguousarray(some[rng.integers(0, kinds, 35)].T)
+    found = kernels.novelty(np.array(window), references, count, np.empty(35, np.float32))
+    slow = naive.novelty(window, references.T[:count].tolist())
+    # Distances are added up in single precision.
+    assert found == pytest.approx(slow, rel=1e-5, abs=1e-5)
 
 
-@settings(max_examples=150, deadline=None)
-@given(case=folds())
-def test_fold(case: dict[str, object]) -> None:
-    fast = Run(case)(0, len(case["values"]))
-    given = {k: v for k, v in case.items() if k != "step"}
-    rows = naive.fold(**given, profile=PROFILE, prior=PRIOR, edge=EDGE, leave=LEAVE)
-    slow = np.array([[row[name] for row in rows] for name in OUTPUTS]).reshape(6, -1)
-    # A score within rounding of a threshold may fall on either side of it.
-    score = slow[3][np.isfinite(slow[3])]
-    for threshold in (1.0, LEAVE):
-        if (np.abs(score - threshold) < 1e-5).any():
-            return
-    np.testing.assert_allclose(fast, slow, rtol=1e-5, atol=1e-5)
-
-
-@settings(max_examples=60, deadline=None)
-@given(case=folds(), cuts=st.lists(st.integers(0, 60), max_size=5))
-def test_fold_in_pieces_gives_identical_rows(case: dict[str, object], cuts: list[int]) -> None:
-    count = len(case["values"])
-    whole = Run(case)(0, count)
-    at = [0, *sorted(cut for cut in cuts if cut <= count), count]
-    run = Run(case)
-    pieces = [run(a, b) for a, b in zip(at, at[1:], strict=False)]
-    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+@examples(60)
+@given(
+    expected=st.floats(-1e3, 1e3) | st.sampled_from([0.0, 1e300, -1e300, 5e-324]),
+    exponent=st.sampled_from([0.0, 0.5, 1.0]),
+    pivot=st.floats(1e-3, 1e3) | st.sampled_from([1e300, 1e-300]),
+)
+def test_widening(expected: float, exponent: float, pivot: float) -> None:
+    fast = kernels.widening(expected, np.array([exponent, pivot]))
+    limits = kernels.NARROWEST, kernels.WIDEST
+    assert fast == pytest.approx(naive.widening(expected, exponent, pivot, *limits))
+    assert fast > 0.0

@@ -15,8 +15,23 @@ PACKAGE = Path(__file__).resolve().parent.parent / "detector"
 # A module may import those before it.
 ORDER = [
     ["names", "errors"],
-    ["durations", "promql", "series", "localtime", "masks"],
-    ["kernels", "models.seasonal", "score", "pipeline"],
+    ["durations", "promql", "series", "localtime", "masks", "lesson"],
+    [
+        "kernels",
+        "models.baseline",
+        "models.seasonal",
+        "models.univariate",
+        "models.zscore",
+        "models.stl",
+        "models.auto",
+        "models.registry",
+        "models.forest",
+        "channels",
+        "fold",
+        "score",
+        "pipeline",
+        "groups",
+    ],
     [
         "fields",
         "mask_settings",
@@ -24,15 +39,19 @@ ORDER = [
         "configuration",
         "telemetry",
         "access",
+        "range_answer",
+        "gathering",
         "prometheus",
         "conditions",
+        "past",
+        "explanation",
         "write_request",
         "remote_write",
         "discovery",
         "export",
     ],
     ["finding", "coverage", "condition_check", "report"],
-    ["web", "runner", "service", "backtest", "cli"],
+    ["web", "allowance", "heap", "runner", "group_runner", "service", "backtest", "cli"],
 ]
 FLAT = [name for line in ORDER for name in line]
 PURE = {name for line in ORDER[:3] for name in line}

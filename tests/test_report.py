@@ -197,6 +197,41 @@ def test_the_real_span_of_history(server: Server) -> None:
     assert "parse error" in rows["bad"].error
 
 
+def test_every_series_is_told_its_model_and_why(server: Server) -> None:
+    times = np.arange(NOW - 4 * DAY, NOW + 1, 300)
+    noise = np.random.default_rng(1).standard_normal(len(times))
+    server.write("flat", times, 100 + noise, job="a")
+    server.write("daily", times, 100 + 50 * np.sin(times / DAY * 2 * np.pi) + noise, job="a")
+    server.write("daily", times[-300:], 1.0, job="b")
+    own = [
+        {"name": "flat", "query": "flat", "model": "auto"},
+        {"name": "daily", "query": "daily", "model": "auto"},
+        {"name": "usual", "query": "flat"},
+        {"name": "chosen", "query": "daily", "model": "stl", "timezone": "Asia/Tokyo"},
+        {"name": "bad", "query": "sum("},
+    ]
+    given = Settings(prometheus={"url": server.url}, history="4d", signals=own)
+    found = report.signals(given, NOW, explained=True)
+    rows = {row.name: row for row in found}
+    assert [one.model for one in rows["flat"].models or ()] == ["zscore"]
+    assert (rows["usual"].models or ())[0].reason == "the default"
+    daily, young = rows["daily"].models or ()
+    assert daily.labels == {"job": "a"}
+    assert daily.model in ("seasonal", "stl")
+    assert "held back: zscore" in daily.reason
+    assert (young.model, young.reason[:18]) == ("seasonal", "less than two days")
+    assert rows["bad"].models is None
+    data = json.loads(json.dumps([row.as_dict() for row in found]))
+    assert data[0]["models"][0]["model"] == "zscore"
+    assert "models" not in report.signals(given, NOW)[0].as_dict()
+    out = io.StringIO()
+    report.print_models(Console(file=out), found)
+    lines = [line.split("\t") for line in out.getvalue().splitlines()]
+    assert lines[0] == ["signal", "series", "model", "why"]
+    assert ["chosen", "2 series", "stl", "as configured"] in lines
+    assert ["usual", '{job="a"}', "seasonal", "the default"] in lines
+
+
 def test_header_values_are_not_printed() -> None:
     headers = {"Authorization": "Basic hunter2", "X-Scope-OrgID": "tenant"}
     data = report.Check(Settings(prometheus={"headers": headers}), ()).as_dict()

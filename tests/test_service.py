@@ -18,7 +18,7 @@ from synthetic import DAY, labels, traffic
 
 from detector import report
 from detector.errors import ConfigError
-from detector.names import State
+from detector.names import CHANNELS, State
 from detector.pipeline import fill_zero, replay
 from detector.prometheus import Prometheus
 from detector.settings import Settings
@@ -64,7 +64,7 @@ def test_from_rules_to_scores(server: Server, run: Callable[..., Running]) -> No
         one.cycle(NOW + 60 * minute)
     assert one.get("anomaly_state", **own) == State.ANOMALOUS
     assert one.get("anomaly_score", **own) > 1
-    shares = [one.get("anomaly_evidence", channel=c, **own) for c in ("spike", "sustained")]
+    shares = [one.get("anomaly_evidence", channel=c, **own) for c in CHANNELS]
     assert sum(shares) == pytest.approx(1)
     # Only the new steps were read, and nothing was fitted again.
     assert one.get("detector_fits_total") == 1

@@ -29,9 +29,9 @@ BLEND_POWER = 6
 # Errors above five times the last-day level's own median error say nothing about a profile.
 ERROR_CAP = 5.0
 # Days after which a past error counts half.
-ERROR_HALF_LIFE = 2.0
+ERROR_HALF_LIFE = 7.0
 # Older ones do not count at all.
-ERROR_DAYS = 16
+ERROR_DAYS = 28
 # The scale is a standard deviation of two weeks, winsorised at this quantile of |residual|.
 SCALE_DAYS = 14
 WINSOR_QUANTILE = 0.99
@@ -41,8 +41,11 @@ RANGE_FLOOR = 0.01
 MAGNITUDE_FLOOR = 0.002
 # Share of positive samples from which seasons may grow with the level.
 POSITIVE = 0.98
+# A sample further above the level than this says nothing of a season.
+MOST_RATIO = 1e6
 # The scale can follow the expected value only where that varies by this factor.
 LEAST_GROWTH = 1.3
+LEAST_EXPONENT = 0.5
 # What is compared is the tail: nights with a quiet middle and loud bursts are no quiet nights.
 GROWTH_QUANTILE = 0.98
 # A series says nothing before it has been seen for a day, in at least this many samples.
@@ -215,9 +218,11 @@ def _experts(x: Float, day: int, week: int, block: int) -> tuple[Float, Float]:
         present += x[t] == x[t]
         positive += x[t] > 0.0
     if positive >= POSITIVE * present and own > 0.0:
+        # The level at the begin of a day is what a forecast for that day is made with.
         for t in range(n):
-            level = forecasts[0, t]
-            smooth[t] = smooth[t] / level if level > 0.0 else np.nan
+            level = forecasts[0, t // day * day]
+            usable = level > 0.0 and abs(smooth[t]) < MOST_RATIO * level
+            smooth[t] = smooth[t] / level if usable else np.nan
         kernels.left_out_medians(smooth, day, DAYS, forecasts[5])
         kernels.cycle_medians(smooth, day, DAYS, day_table)
         for w in range(per_week):
@@ -225,8 +230,11 @@ def _experts(x: Float, day: int, week: int, block: int) -> tuple[Float, Float]:
         kernels.left_out_medians(smooth, week, WEEKS, forecasts[6])
         kernels.cycle_medians(smooth, week, WEEKS, latest[6])
         for k in (5, 6):
-            forecasts[k] *= forecasts[0]
+            for t in range(n):
+                forecasts[k, t] *= forecasts[0, t // day * day]
             latest[k] *= own
+            # The level of now says little of the day after next, which may be a Monday.
+            latest[k, day + 1 :] = np.nan
     return forecasts, latest
 
 
@@ -301,7 +309,7 @@ def _growth(x: Float, expected: Float, growth: Float) -> None:
     if not (low > 0.0 and narrow > 0.0 and high > LEAST_GROWTH * low):
         return
     exponent = math.log(wide / narrow) / math.log(high / low) if wide > 0.0 else 0.0
-    growth[0] = 0.5 if exponent > 0.5 else 0.0
+    growth[0] = 0.5 if exponent > LEAST_EXPONENT else 0.0
     growth[1] = kernels.quantile(e, 0.5)
 
 
