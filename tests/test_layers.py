@@ -31,6 +31,7 @@ ORDER = [
         "score",
         "pipeline",
         "groups",
+        "anomaly",
     ],
     [
         "fields",

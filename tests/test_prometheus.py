@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from detector.prometheus import Prometheus, Reading, rules_source
 from detector.settings import PrometheusSettings
 
 T = MONDAY
+# The NaN that ends a series in Prometheus.
+STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
 GRID = np.arange(T, T + 600, 60)
 
 
@@ -56,16 +60,74 @@ def test_nan_and_inf_are_present_but_no_information(server: Server) -> None:
     assert reading.matrix.absent[0].tolist() == [False] * 5 + [True] * 5
 
 
-def test_spans_below_the_limit_of_points_are_joined(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+def spans_of(monkeypatch: pytest.MonkeyPatch, points: int) -> None:
+    """Make every span have so many points."""
+    monkeypatch.setattr(prometheus, "FIRST_POINTS", points)
+    monkeypatch.setattr(prometheus, "MAX_POINTS", points)
+
+
+@pytest.mark.parametrize("points", [1, 3, 9])
+def test_spans_are_joined_without_a_seam(
+    server: Server, monkeypatch: pytest.MonkeyPatch, points: int
 ) -> None:
     values = np.arange(10.0)
-    server.write("m", GRID, values)
-    whole = read(client(server), "m").matrix
-    monkeypatch.setattr(prometheus, "MAX_POINTS", 3)
-    cut = read(client(server), "m").matrix
-    np.testing.assert_array_equal(cut.values, whole.values)
-    assert not cut.absent.any()
+    server.write("m", GRID, values, job="all")
+    server.write("m", GRID[[0, 2, 6, 9]], values[[0, 2, 6, 9]], job="holes")
+    # Only the oldest span has it, and it comes first by name.
+    server.write("m", GRID[:1], 7.0, job="a")
+    server.write("m", GRID[:6], [1.0, math.nan, math.inf, STALE, STALE, 2.0], job="odd")
+    server.write("n", GRID, 9.0, job="holes")
+    whole = read(client(server), "m", "n")
+    spans_of(monkeypatch, points)
+    cut = read(client(server), "m", "n")
+    assert cut.matrix.labels == whole.matrix.labels
+    np.testing.assert_array_equal(cut.matrix.values, whole.matrix.values)
+    np.testing.assert_array_equal(cut.matrix.absent, whole.matrix.absent)
+    assert (cut.samples, cut.duplicates) == (whole.samples, whole.duplicates) == (25, 1)
+    rows = dict(zip(whole.matrix.labels, whole.matrix.values, strict=True))
+    assert rows[labels(job="all")].tolist() == values.tolist()
+    assert rows[labels(job="holes")].tolist() == [0, 9, 2, 9, 9, 9, 6, 9, 9, 9]
+    odd = whole.matrix.labels.index(labels(job="odd"))
+    # A stale marker ends a series: absent, where a NaN sample is present.
+    assert np.flatnonzero(~whole.matrix.absent[odd]).tolist() == [0, 1, 2, 5]
+
+
+def test_the_limit_is_that_of_all_spans_together(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i, name in enumerate("hgfedcba"):
+        server.write("m", GRID[9 - i], float(i), job=name)
+    server.write("m", GRID, 1.0, job="z")
+    spans_of(monkeypatch, 2)
+    for limit, keep, kept in ((3, "", "abc"), (3, "z", "abz"), (2, "gh", "gh"), (9, "", None)):
+        preferred = [labels(job=name) for name in keep]
+        reading = client(server).read((("m", ()),), T, T + 540, 60, limit, preferred)
+        names = "".join(dict(key)["job"] for key in reading.matrix.labels)
+        assert names == (kept or "abcdefghz")
+        assert reading.over_limit == 9 - len(names)
+        present = dict(zip(names, ~reading.matrix.absent, strict=True))
+        assert "a" not in names or np.flatnonzero(present["a"]).tolist() == [2]
+
+
+def test_a_long_past_takes_the_memory_of_its_matrix(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = np.arange(T, T + 5_000 * 60, 60)
+    for i in range(40):
+        server.write("m", times, times % 3607 + i / 7, instance=f"{i:02}")
+    source = client(server)
+    read(source, "m")
+    monkeypatch.setattr(prometheus, "ANSWER_BYTES", 1 << 18)
+    tracemalloc.start()
+    reading = read(source, "m", end=int(times[-1]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert reading.samples == 200_000
+    assert not reading.matrix.absent.any()
+    np.testing.assert_array_equal(reading.matrix.values[7], times % 3607 + 1.0)
+    # As text it was 6 MB, as objects 30.
+    size = reading.matrix.values.nbytes + reading.matrix.absent.nbytes
+    assert peak < size + (4 << 20)
 
 
 def test_more_points_than_the_server_allows(server: Server) -> None:
@@ -187,6 +249,14 @@ def of(result: Any) -> dict[str, Any]:
         (200, of([{"metric": {}, "values": [[T]]}]), "bad_response"),
         (200, of([{"metric": {}, "values": [[T, "abc"]]}]), "bad_response"),
         (200, of([{"metric": {}, "values": 5}]), "bad_response"),
+        (200, of([{"metric": {"a": 1}, "values": []}]), "bad_response"),
+        (200, of([{"metric": [], "values": []}]), "bad_response"),
+        (
+            200,
+            b'{"data":{"resultType":"matrix","result":[{"metric":{"a":"\xff"}}]}}',
+            "bad_response",
+        ),
+        (200, {"data": {"resultType": "vector", "result": []}}, "bad_query"),
         (301, b"", "bad_response"),
         (401, b"no", "refused"),
         (403, {"error": "no"}, "refused"),
@@ -256,25 +326,116 @@ def test_a_connection_that_fails(error: Exception, reason: str) -> None:
     assert seen == [reason]
 
 
-def test_a_large_span_is_halved_until_the_server_is_content() -> None:
-    spans = []
+class Series:
+    """A server with one kind of answer: `count` series, a sample at each step; notes its spans.
 
-    def picky(request: httpx.Request) -> httpx.Response:
+    A span of more than `most` points is refused as `refuse` says.
+    """
+
+    def __init__(self, count: int = 1, most: int = 100_000, refuse: Any = None) -> None:
+        self.count, self.most, self.refuse = count, most, refuse
+        self.spans: list[tuple[int, int]] = []
+        self.refused = 0
+        self.largest = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
         form = dict(httpx.QueryParams(request.content.decode()))
-        points = (int(form["end"]) - int(form["start"])) // 60 + 1
-        if points > 1000:
-            return httpx.Response(422, json={"error": "too many samples"})
-        spans.append((int(form["start"]), int(form["end"])))
-        pairs = [[t, "1"] for t in range(int(form["start"]), int(form["end"]) + 1, 60)]
-        return httpx.Response(200, json=of([{"metric": {"job": "a"}, "values": pairs}]))
+        start, end, step = (int(form[name]) for name in ("start", "end", "step"))
+        if (end - start) // step + 1 > self.most:
+            self.refused += 1
+            if isinstance(self.refuse, Exception):
+                raise self.refuse
+            status, content = self.refuse
+            return httpx.Response(status, content=content)
+        self.spans.append((start, end))
+        pairs = [[t, str(t)] for t in range(start, end + 1, step)]
+        found = [{"metric": {"job": f"{i}"}, "values": pairs} for i in range(self.count)]
+        response = httpx.Response(200, json=of(found))
+        self.largest = max(self.largest, len(response.content))
+        return response
 
-    source, _ = fake(picky)
+    def covers(self, start: int, end: int, step: int) -> bool:
+        """Return whether each step was answered exactly once."""
+        steps = [t for a, b in self.spans for t in range(a, b + 1, step)]
+        return sorted(steps) == list(range(start, end + 1, step))
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        (422, b'{"error": "query processing would load too many samples"}'),
+        (400, b'{"error": "exceeded maximum resolution of 11,000 points"}'),
+        (503, b"overloaded"),
+        httpx.ReadTimeout("slow"),
+    ],
+)
+def test_a_large_span_is_halved_until_the_server_is_content(refuse: Any) -> None:
+    answer = Series(most=700, refuse=refuse)
+    source, seen = fake(answer)
     reading = read(source, "up", end=T + 4999 * 60)
     assert reading.samples == 5000
     assert not reading.matrix.absent.any()
     assert reading.duplicates == 0
-    assert len(spans) == 8
-    assert all(a[1] + 60 == b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert answer.covers(T, T + 4999 * 60, 60)
+    # What is too large once is not tried again.
+    assert answer.refused == 1
+    assert len(seen) == len(answer.spans) + 1
+
+
+def test_what_a_short_span_cannot_cure_is_reported() -> None:
+    answer = Series(most=60, refuse=(422, b'{"error": "too many samples"}'))
+    source, _ = fake(answer)
+    with pytest.raises(SourceError, match="too many samples") as caught:
+        read(source, "up", end=T + 4999 * 60)
+    assert caught.value.reason == "execution"
+
+
+@pytest.mark.parametrize("count", [1, 7, 300])
+@pytest.mark.parametrize("points", [1, 9, 10, 11, 110, 111, 2_345])
+def test_spans_are_made_for_answers_of_one_size(
+    monkeypatch: pytest.MonkeyPatch, count: int, points: int
+) -> None:
+    size = 300_000
+    monkeypatch.setattr(prometheus, "ANSWER_BYTES", size)
+    answer = Series(count)
+    source, _ = fake(answer)
+    last = T + (points - 1) * 60
+    assert read(source, "up", end=last, limit=1_000).samples == count * points
+    assert answer.covers(T, last, 60)
+    assert answer.largest < 1.2 * size
+    # What has been learnt of it is remembered.
+    first, answer.spans = len(answer.spans), []
+    assert read(source, "up", end=last, limit=1_000).samples == count * points
+    assert answer.covers(T, last, 60)
+    assert len(answer.spans) <= first
+    assert answer.largest < 1.2 * size
+
+
+def test_an_answer_that_turns_out_too_large_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus, "MOST_BYTES", 1 << 20)
+    answer = Series(count=100)
+    source, seen = fake(answer)
+    # Nothing is known yet of these series.
+    source._bytes_a_point["up"] = 1.0
+    reading = read(source, "up", end=T + 1999 * 60)
+    assert reading.samples == 200_000
+    assert not reading.matrix.absent.any()
+    assert seen.count("too_large") == 3
+    # The few points of a step to be scored are read whatever they weigh.
+    monkeypatch.setattr(prometheus, "MOST_BYTES", 10)
+    assert read(source, "up").samples == 1_000
+
+
+def test_a_past_that_begins_with_nothing_is_read_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setattr(prometheus, "ANSWER_BYTES", 2_000)
+    server.write("m", GRID, 1.0, job="a")
+    reading = read(client(server), "m", end=T + 3_000 * 60)
+    assert reading.samples == 10
+    early = client(server).read((("m", ()),), T - 3_000 * 60, T + 540, 60, 10)
+    assert early.samples == 10
+    assert np.flatnonzero(~early.matrix.absent[0]).tolist() == list(range(3_000, 3_010))
 
 
 def test_a_native_histogram_is_counted_and_says_nothing() -> None:

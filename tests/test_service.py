@@ -94,7 +94,7 @@ def test_a_live_run_gives_the_rows_of_a_replay(server: Server) -> None:
     holes = np.random.default_rng(3).random(len(times)) < 0.2
     server.write("rps", times[~holes], traffic(times, 3)[~holes], job="holes")
     for job in ("first", "second", "seldom"):
-        server.write("up", times, 1.0, job=job, instance="i")
+        server.write("up", np.arange(times[0], NOW + 1, 60), 1.0, job=job, instance="i")
     burst = times > NOW - 2400
     server.write("failed_ratio", times[burst], 0.2, job="first")
     server.write("failed_ratio", times[::40], 0.001, job="seldom")
