@@ -57,6 +57,7 @@ def run(config: ConfigOption = None) -> None:
     from detector.prometheus import Prometheus
     from detector.service import Service
     from detector.telemetry import Telemetry
+    from detector.warm import warm
     from detector.web import serve
 
     settings = configuration.load(config)
@@ -80,6 +81,8 @@ def run(config: ConfigOption = None) -> None:
         "listening on http://%s, reading %s", settings.listen, settings.prometheus.url
     )
     try:
+        # The first time on a machine this takes a while; no cycle has to wait for it.
+        warm()
         service.run(stop)
     finally:
         server.shutdown()

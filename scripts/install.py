@@ -134,6 +134,8 @@ def install_venv() -> None:
     run([*pip, "--require-hashes", "--requirement", LOCK_FILE], "pip cannot install them", advice)
     project = ["--no-deps", "--no-build-isolation", "--editable", "."]
     run([*pip, *project], "pip cannot install this project", "its last words are above")
+    say("compiling the detector's kernels")
+    run([str(python), "-m", "detector.warm"], "the kernels do not compile", "the error is above")
     stamp.write_text(key)
 
 

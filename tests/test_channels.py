@@ -193,12 +193,76 @@ def test_the_unit_of_a_series_changes_nothing_but_its_scale(factor: float) -> No
     np.testing.assert_array_equal(start.level * factor, begun.level)
 
 
+def test_trust_is_a_quarter_at_the_stated_number_of_samples() -> None:
+    times = grid(4, 300)
+    x = traffic(times, 31)
+    past = matrix(times, {A: x})
+    base = seasonal.fit(past)
+    for share, count in ((0.25, channels.TRUST_SAMPLES), (1.0, 10**6)):
+        steps = min(count + SPREAD_STEPS, len(times))
+        recent = past.between(int(times[-steps]), int(times[-1]) + 1)
+        normal, _ = score.prepare(base, past, recent, recent.times, Policy())
+        assert normal.trust[0] <= share + 1e-9
+        if steps < len(times):
+            assert normal.trust[0] == pytest.approx(share)
+
+
+def test_above_and_below_are_alike() -> None:
+    x = np.random.default_rng(32).standard_normal(len(WEEKS))
+    (one, _), (other, _) = prepared(x), prepared(-x)
+    for name in ("scale", "memory", "surprise", "spread", "tails", "edge", "trust"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-9)
+    np.testing.assert_allclose(other.band[:, :2], one.band[:, 1::-1], rtol=0.02)
+    np.testing.assert_array_equal(other.windows, -one.windows)
+    # One tail for both sides: bursts upwards widen the band below as well.
+    bursts = np.abs(x) ** 3
+    tail = prepared(bursts)[0].tails[0, SPIKE]
+    np.testing.assert_allclose(prepared(-bursts)[0].tails[0, SPIKE], tail, rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["gauss", "heavy tails", "smooth"])
+def test_what_is_to_come_is_as_rare_as_the_past_says(kind: str) -> None:
+    """A tenth of all new steps lies beyond the quantile of a tenth, in each channel."""
+    rng = np.random.default_rng(33)
+    more = 2000
+    drawn = {
+        "gauss": rng.standard_normal(len(WEEKS) + more),
+        "heavy tails": rng.standard_t(3, len(WEEKS) + more),
+        "smooth": np.convolve(rng.standard_normal(len(WEEKS) + more), np.ones(4), "same"),
+    }[kind]
+    normal, state = prepared(drawn[:-more])
+    magnitudes = np.zeros(CHANNELS)
+    found = []
+    level = np.median(drawn[:-more])
+    for x in drawn[-more:]:
+        z = (x - level) / normal.scale[0]
+        channels.observe(z, x, 1.0, normal, state, 0, magnitudes, normal.memory[0])
+        window = state.recent[0, : normal.windows.shape[1]].copy()
+        magnitudes[NOVELTY] = kernels.novelty(
+            window, normal.windows[0], normal.known[0, 0], np.empty(REFERENCES, np.float32)
+        )
+        found.append(np.abs(magnitudes))
+    edges = np.expm1(normal.tails[0, :, 0])
+    rates = (np.array(found) > edges).mean(axis=0)
+    for channel in (SPIKE, JUMP, SUSTAINED, SPREAD):
+        assert rates[channel] == pytest.approx(1 - kernels.LOW, abs=0.05), channel
+    # Windows of the past are compared with those before them only, fewer than live ones are.
+    assert 0.005 < rates[NOVELTY] < 0.15
+
+
+def test_the_expected_value_between_history_and_forecast() -> None:
+    values, table = np.array([1.0, 2.0]), np.array([10.0, 20.0, 30.0])
+    found = [channels.interpolated(values, table, 0.5, cell, 4) for cell in (4, 5, 6, 7)]
+    assert found == [1.0, 2.0, 10.5, 20.5]
+    assert np.isnan(channels.interpolated(values, table, 0.5, 3, 4))
+
+
 def test_heavier_tails_give_a_wider_band() -> None:
     rng = np.random.default_rng(8)
     gauss = rng.standard_normal(len(WEEKS))
     bursts = gauss + np.where(rng.random(len(gauss)) < 0.02, 8 * rng.random(len(gauss)), 0)
     light, heavy = (prepared(100 + x)[0] for x in (gauss, bursts))
-    assert (heavy.band > light.band).all()
+    assert (heavy.band[:, :2] > light.band[:, :2]).all()
 
 
 def test_novelty_refers_to_windows_of_the_past() -> None:
@@ -283,6 +347,19 @@ def test_held_at_the_bound_for_five_steps_a_calm_series_scores_one(
     line.calm(20)
     said = line.deviate([side] * 5)
     assert said.score[0].max() == pytest.approx(1.0, rel=0.05)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0], ids=["above", "below"])
+@pytest.mark.parametrize("schedule", [COARSE, MINUTES], ids=["coarse", "minutes"])
+def test_of_a_smooth_series_the_jump_scores_one(schedule: object, side: float) -> None:
+    """Where steps are small the first of five is the strangest; the highest score counts."""
+    noise = np.random.default_rng(14).standard_normal(len(grid(17, schedule.step)))
+    line = Line(np.convolve(noise, np.ones(10), "same"), schedule)
+    line.calm(20)
+    said = line.deviate([side] * 5)
+    assert said.score[0].argmax() == 0
+    # Steps of the usual width that change sign each time are not quite calm here.
+    assert said.score[0].max() == pytest.approx(1.0, rel=0.1)
 
 
 def test_a_band_beyond_all_deviations_is_no_band() -> None:

@@ -32,6 +32,7 @@ ORDER = [
         "pipeline",
         "groups",
         "anomaly",
+        "warm",
     ],
     [
         "fields",

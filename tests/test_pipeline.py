@@ -161,7 +161,7 @@ GRIDS = {
 }
 
 
-@examples(12, many=300)
+@examples(8, many=300)
 @given(
     seed=st.integers(0, 2**32 - 1),
     name=st.sampled_from(sorted(GRIDS)),
@@ -434,6 +434,7 @@ def check_defined(parts: list[Scores]) -> bool:
         assert (part.score[with_score] >= 0).all()
         assert np.isfinite(part.expected[with_score]).all()
         assert (with_score == np.isin(part.state, (State.OK, State.ANOMALOUS))).all()
+        assert (part.score[part.state == State.OK] <= 1.0).all()
         on = part.state == State.ANOMALOUS
         assert np.isnan(part.evidence[~on]).all()
         np.testing.assert_allclose(part.evidence[on].sum(axis=-1), 1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from synthetic import DAY, MONDAY, column, episodes, grid, labels, matrix, traffic
@@ -107,7 +109,7 @@ def test_a_series_that_returns_after_a_gap_is_scored_at_once(length: int) -> Non
 
 
 def test_states_of_a_window() -> None:
-    """Absent for longer than an hour is gone; a muted step is masked even then it is seen."""
+    """Absent for longer than an hour is gone; a muted step is masked though it is seen."""
     times = grid(8, 300)
     past = matrix(times, {A: traffic(times)})
     base = seasonal.fit(past)
@@ -116,13 +118,11 @@ def test_states_of_a_window() -> None:
     coming = begin + 300 * np.arange(20)
     x = traffic(coming, noise=0.0)
     x[2:16] = np.nan
-    window = matrix(coming, {A: x})
     mask = np.zeros((1, 20), np.uint8)
     mask[0, 18] = Mask.MUTED
     mask[0, 19] = Mask.UNTAUGHT
-    said = score.advance(
-        base, normal, state, type(window)(*_fields(window), mask), coming, begin, Policy()
-    )
+    window = replace(matrix(coming, {A: x}), mask=mask)
+    said = score.advance(base, normal, state, window, coming, begin, Policy())
     ok, none, gone = int(State.OK), int(State.NO_DATA), score.GONE
     assert said.state[0].tolist() == (
         [ok] * 2 + [none] * 12 + [gone] * 2 + [ok] * 2 + [int(State.MASKED), ok]
@@ -130,10 +130,6 @@ def test_states_of_a_window() -> None:
     assert np.isnan(said.score[0, 2:16]).all()
     assert np.isnan(said.score[0, 18])
     assert state.silent.tolist() == [0]
-
-
-def _fields(window: object) -> tuple[object, ...]:
-    return tuple(getattr(window, name) for name in ("labels", "times", "values", "absent", "step"))
 
 
 def test_too_little_history_is_no_score_and_no_band() -> None:
