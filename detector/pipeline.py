@@ -131,7 +131,9 @@ class Evaluation:
         baseline = registry.fit(self.signal.model, past)
         steps = taught(recent)
         local = local_times(recent.times, zone, past.step)
-        return baseline, *score.prepare(baseline, past, steps, local, self.signal.policy)
+        normal, state = score.prepare(baseline, past, steps, local, self.signal.policy)
+        # What was expected of the history has served its purpose, and is the largest part.
+        return replace(baseline, expected=np.empty((len(baseline.labels), 0))), normal, state
 
     def _silence(self, history: SeriesMatrix) -> Int:
         """Steps since the last sample before the lead, int64[S].

@@ -115,9 +115,17 @@ def cpu(work: Callable[[], object], runs: int = 5) -> float:
     return statistics.median(spent)
 
 
-def fitted(history: SeriesMatrix, schedule: Schedule, end: int) -> Evaluation:
-    """Return the evaluation at the last boundary before the history's end."""
-    return Evaluation(SIGNAL, schedule, schedule.boundary(SIGNAL.name, end), history)
+def lead(series: int, schedule: Schedule, end: int) -> SeriesMatrix:
+    """Return the steps before the last boundary that channels are calibrated on."""
+    boundary = schedule.boundary(SIGNAL.name, end)
+    return made(series, schedule.fold_start(boundary), boundary, schedule.step)
+
+
+def fitted(history: SeriesMatrix, recent: SeriesMatrix, schedule: Schedule, end: int) -> Evaluation:
+    """Return the evaluation at the last boundary before the history's end, ready to score."""
+    evaluation = Evaluation(SIGNAL, schedule, schedule.boundary(SIGNAL.name, end), history)
+    evaluation.advance(recent)
+    return evaluation
 
 
 def with_ratios(what: str, unit: str, costs: dict[str, float]) -> Iterator[list[Any]]:
@@ -143,7 +151,8 @@ def fitting(series: int) -> Iterator[list[Any]]:
         ).fit(),
         "augurs MSTL, day and week, with ETS": lambda: augurs.MSTL.ets([288, 2016]).fit(one),
     }
-    ours = cpu(lambda: fitted(history, COARSE, WEEK)) / series
+    recent = lead(series, COARSE, WEEK)
+    ours = cpu(lambda: fitted(history, recent, COARSE, WEEK)) / series
     costs = {"detector": 1e3 * ours} | {who: 1e3 * cpu(work, 3) for who, work in peers.items()}
     yield from with_ratios("fit, 4 weeks at 5m", "ms a series", costs)
 
@@ -215,18 +224,19 @@ def _growth_cell(series: int, threads: int) -> dict[str, Any]:
     # Two histories serve all signals: made data would cost more memory than the engine.
     histories = [made(max(sizes), WEEK - 29 * DAY, WEEK, 300, seed) for seed in (1, 2)]
     boundary = LIVE.boundary(SIGNAL.name, WEEK)
-    fold_start = LIVE.fold_start(boundary)
-    fitted(_first(histories[0], 2), LIVE, WEEK).advance(made(2, fold_start, WEEK, MINUTE))
+    recent = lead(max(sizes), LIVE, WEEK)
+    fitted(_first(histories[0], 2), _first(recent, 2), LIVE, WEEK)
     before = resident_mib()
 
     def fit(number: int) -> Evaluation:
-        return fitted(_first(histories[number % 2], sizes[number]), LIVE, WEEK)
+        size = sizes[number]
+        return fitted(_first(histories[number % 2], size), _first(recent, size), LIVE, WEEK)
 
     with ThreadPoolExecutor(threads) as pool:
         (evaluations, fit_wall, fit_cpu) = _timed(lambda: list(pool.map(fit, range(len(sizes)))))
-        # From the start of the fold to the boundary, and some steps that are not counted.
-        lead = made(max(sizes), fold_start, boundary + 5 * MINUTE, MINUTE)
-        list(pool.map(lambda one: one.advance(_first(lead, len(one.labels))), evaluations))
+        # Some steps that are not counted.
+        first = made(max(sizes), boundary, boundary + 5 * MINUTE, MINUTE)
+        list(pool.map(lambda one: one.advance(_first(first, len(one.labels))), evaluations))
         walls, spent = [], []
         for i in range(LIVE_STEPS):
             now = boundary + (5 + i) * MINUTE
@@ -274,14 +284,15 @@ def by_weeks(weeks: int, series: int) -> list[Any]:
     """Return a row: weeks of history, cost of a fit, memory."""
     schedule = Schedule(step=MINUTE, profile=300, history=weeks * 7 * DAY, refit=DAY)
     history = made(series, WEEK - (7 * weeks + 1) * DAY, WEEK, 300)
-    milliseconds = 1e3 * cpu(lambda: fitted(history, schedule, WEEK), 3) / series
+    recent = lead(series, schedule, WEEK)
+    milliseconds = 1e3 * cpu(lambda: fitted(history, recent, schedule, WEEK), 3) / series
     return [weeks, milliseconds, kib_a_series(schedule, series)]
 
 
 def kib_a_series(schedule: Schedule, series: int) -> float:
     """Return what an evaluation holds in arrays after some live steps."""
     history = made(series, WEEK - schedule.history - DAY, WEEK, schedule.profile)
-    evaluation = fitted(history, schedule, WEEK)
+    evaluation = fitted(history, lead(series, schedule, WEEK), schedule, WEEK)
     evaluation.advance(made(series, evaluation.next_time, WEEK, schedule.step))
     return sum(one.nbytes for one in arrays(evaluation)) / 1024 / series
 
