@@ -321,6 +321,8 @@ def _from(scores: Scores, start: int) -> Scores:
 def _extended(window: SeriesMatrix, first: int, end: int) -> SeriesMatrix:
     """Return `window` on the full grid first..end, absent where there was no column."""
     times = np.arange(first, end, window.step)
+    if np.array_equal(times, window.times):
+        return window
     values = np.full((len(window.labels), len(times)), np.nan)
     absent = np.ones(values.shape, bool)
     at = (window.times - first) // window.step
