@@ -20,7 +20,7 @@ from detector.channels import (
     TREND,
     State,
 )
-from detector.fold import CAPPED, LEAVE
+from detector.fold import CAPPED, LEAVE, TREND_LIMIT
 from detector.kernels import EVIDENCE_LIMIT, NARROWEST, WIDEST
 from detector.models import seasonal
 from detector.models.baseline import BLOCKS
@@ -266,6 +266,10 @@ def test_a_deviation_below_the_floor_never_alerts(floors: dict[str, float]) -> N
 def test_both_floors_must_be_passed() -> None:
     made = line(6, policy=Policy(min_abs=1e3, min_rel=0.1))
     assert states(made.feed([2 * made.ahead()[0]] * 12)) == [OK] * 12
+    larger = line(6, policy=Policy(min_abs=30.0, min_rel=2.0))
+    expected, lower, upper = larger.ahead()
+    assert upper - expected == pytest.approx(max(30.0, 2.0 * expected))
+    assert expected - lower == pytest.approx(max(30.0, 2.0 * expected))
 
 
 def test_bounds_and_expected_value_respect_physical_limits() -> None:
@@ -443,6 +447,9 @@ def test_the_episode_of_a_trend_holds_while_the_level_is_off() -> None:
     said = made.calm(40)
     assert states(said) == [ANOMALOUS] * 40
     assert said.evidence[0, -1].argmax() == TREND
+    # What the trend adds to the square of the score.
+    share = said.evidence[0, :, TREND] * said.score[0] ** 2
+    np.testing.assert_allclose(share, TREND_LIMIT**2)
 
 
 def test_shape_remembers_hours_and_does_not_begin_at_the_boundary(ready: Line) -> None:

@@ -111,6 +111,15 @@ def test_an_amplitude_that_has_changed_is_followed_within_days() -> None:
     assert np.abs(error).mean() < 2.0
 
 
+def test_what_erred_lately_has_less_say() -> None:
+    """A season that began a week ago counts, though three weeks had none."""
+    x = 50 + noise(len(MONTH), 23)
+    x[-7 * PER_DAY :] += waves(MONTH[-7 * PER_DAY :], level=0.0)
+    coming = ahead(1, 28)
+    error = forecast(fitted(x), coming) - waves(coming)
+    assert np.abs(error).mean() < 2.0
+
+
 @pytest.mark.parametrize("since", [1, 2, 5])
 def test_a_level_that_has_shifted_is_followed_within_a_day(since: int) -> None:
     x = waves(MONTH) + noise(len(MONTH), 6)
