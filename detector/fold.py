@@ -194,7 +194,8 @@ def fold(
                 # Windows that still hold the last incident have no say on the next.
                 short = state.flags[s, 2] > max(width, SPREAD_STEPS)
                 fresh = combined(found, False) if short else _level_power(found)
-                if value > 1.0 and (mode == CALM or fresh > edge2 or trend > 1.0):
+                news = (fresh > edge2 and not inside) or trend > 1.0
+                if value > 1.0 and (mode == CALM or news):
                     mode = EPISODE
                     state.flags[s, 1] = 0
             state.flags[s, 0] = mode

@@ -284,7 +284,6 @@ def test_bounds_and_expected_value_respect_physical_limits() -> None:
 # Episodes.
 
 
-@pytest.mark.xfail(strict=True, reason="B9: it re-opens inside the band")
 def test_an_episode_is_entered_above_one_and_left_by_five_calm_steps(ready: Line) -> None:
     """Inside the band, with a score that has not fallen far: memory does not hold it."""
     made = ready.copy()
