@@ -25,7 +25,7 @@ PROGRAMME = (
     Injection("traffic_zero", None, "churn_traffic", "traffic"),
 )
 # What is normal, before anything is broken: every signal is seen outside faults.
-_BEFORE_SECONDS = 45.0
+_BEFORE_SECONDS = 30.0
 # A fault that nobody noticed is stopped after this time.
 _NOTICE_SECONDS = 180.0
 # At night the drift window takes two minutes to fill with new customers, then the rate window, the
