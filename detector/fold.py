@@ -9,6 +9,7 @@ import numpy as np
 from detector import kernels
 from detector.channels import (
     CHANNELS,
+    FLAT,
     JUMP,
     NOVELTY,
     PRIOR,
@@ -29,6 +30,7 @@ from detector.channels import (
     combined,
     observe,
     push,
+    smoothed,
 )
 from detector.kernels import Z_LIMIT, jit, tail_evidence
 from detector.models.baseline import BLOCKS
@@ -40,6 +42,9 @@ LEAVE = 0.65
 CAPPED = 0.99
 # The trend says no more beyond twice its edge.
 TREND_LIMIT = 2.0
+
+# Hours after which a change is no incident any more but the new level.
+LASTING_HOURS = 12
 
 CALM, EPISODE, SPENT = 0, 1, 2
 
@@ -132,6 +137,7 @@ def fold(
                 if x == x:
                     state.last[s] = x
                 push(state.recent[s], 0.0)
+                state.scores[s] = 0.0
                 if on_grid:
                     _learn(x, x - season, taught[s, t], position, state, s)
                 continue
@@ -162,7 +168,7 @@ def fold(
             level_mean = magnitudes[SUSTAINED] * scale
             trend = _trend(normal, state, limits, s)
             found[TREND] = trend
-            usual = max(math.exp(normal.spread[s, 0]) - 1e-3, 0.0) * scale
+            usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * scale
             broader = state.steps[s].mean() * wider - usual
             counts = (
                 _counts(r, margin, limits)
@@ -173,6 +179,8 @@ def fold(
             edge2 = normal.edge[s] * normal.edge[s]
             power = combined(found, shaped) / edge2
             value = math.sqrt(power + trend * trend)
+            if shaped:
+                value = smoothed(value, state.scores[s])
             if not counts:
                 value = min(value, CAPPED)
 
@@ -187,6 +195,7 @@ def fold(
                 if value < LEAVE or state.flags[s, 1] >= SUSTAINED_STEPS:
                     mode = SPENT
                     state.flags[s, 2] = 0
+                    state.scores[s] = 0.0
             else:
                 state.flags[s, 2] += 1
                 if mode == SPENT and state.flags[s, 2] >= memory:
@@ -198,6 +207,7 @@ def fold(
                 if value > 1.0 and (mode == CALM or news):
                     mode = EPISODE
                     state.flags[s, 1] = 0
+                    state.flags[s, 2] = 0
             state.flags[s, 0] = mode
             if mode == SPENT:
                 value = min(value, CAPPED)
@@ -311,7 +321,8 @@ def _learn(x: float, residual: float, taught: bool, position: int, state: State,
     """Collect the hour's residuals and samples; when it is over, renew the levels.
 
     Medians need no weights: an incident of some hours is a minority of the day. Inside an
-    episode the level is held, and with it the band.
+    episode the level is held, and with it the band, until it has lasted for half a day: then
+    most of the day was spent there, and it is the level.
     """
     size = state.hour.shape[2]
     for k in range(2):
@@ -320,6 +331,8 @@ def _learn(x: float, residual: float, taught: bool, position: int, state: State,
             state.hour[s, k, state.filled[s, k]] = v
             state.filled[s, k] += 1
     if (position + 1) % size == 0:
+        if state.flags[s, 0] == EPISODE:
+            state.flags[s, 2] += 1
         for k in range(2):
             ring = state.blocks[s] if k == 0 else state.raw[s]
             n = state.filled[s, k]
@@ -327,7 +340,8 @@ def _learn(x: float, residual: float, taught: bool, position: int, state: State,
                 ring[i] = ring[i + 1]
             ring[BLOCKS - 1] = kernels.quantile(state.hour[s, k, :n], 0.5)
             state.filled[s, k] = 0
-            if k == 1 or state.flags[s, 0] != EPISODE:
+            lasting = state.flags[s, 2] >= LASTING_HOURS
+            if k == 1 or state.flags[s, 0] != EPISODE or lasting:
                 level = middle(ring)
                 if level == level:
                     state.level[s, k] = level

@@ -113,19 +113,15 @@ class Evaluation:
         self._begun = False
 
     def _begin(self, recent: SeriesMatrix) -> None:
-        """Fit to the history, calibrate on the steps up to the boundary, and fold the last ones."""
         history = self._history
-        silent = self._silence(history)
         self._history = empty_matrix(history.step)
         self._begun = True
         self.baseline, self.normal, self.state = self._fitted(history, recent)
-        self.state.silent[:] = silent
-        lead = recent.between(self.boundary - LEAD_STEPS * self.schedule.step, self.boundary)
-        self._fold(lead, learning=False)
 
     def _fitted(
         self, history: SeriesMatrix, recent: SeriesMatrix
     ) -> tuple[Baseline, Normal, State]:
+        """Fit to the history, calibrate on the steps up to the boundary, and fold the last ones."""
         zone = self.signal.policy.timezone
         past = lesson(history, zone)
         baseline = registry.fit(self.signal.model, past)
@@ -133,7 +129,11 @@ class Evaluation:
         local = local_times(recent.times, zone, past.step)
         normal, state = score.prepare(baseline, past, steps, local, self.signal.policy)
         # What was expected of the history has served its purpose, and is the largest part.
-        return replace(baseline, expected=np.empty((len(baseline.labels), 0))), normal, state
+        baseline = replace(baseline, expected=np.empty((len(baseline.labels), 0)))
+        state.silent[:] = self._silence(history)
+        lead = recent.between(self.boundary - LEAD_STEPS * self.schedule.step, self.boundary)
+        self._fold(baseline, normal, state, lead, learning=False)
+        return baseline, normal, state
 
     def _silence(self, history: SeriesMatrix) -> Int:
         """Steps since the last sample before the lead, int64[S].
@@ -147,13 +147,20 @@ class Evaluation:
         silent: Int = np.maximum(begin - history.step - last, 0) // self.schedule.step
         return silent
 
-    def _fold(self, window: SeriesMatrix, learning: bool = True) -> Scores:
+    def _fold(
+        self,
+        baseline: Baseline,
+        normal: Normal,
+        state: State,
+        window: SeriesMatrix,
+        learning: bool = True,
+    ) -> Scores:
         zone = self.signal.policy.timezone
-        local = local_times(window.times, zone, self.baseline.profile)
+        local = local_times(window.times, zone, baseline.profile)
         return score.advance(
-            self.baseline,
-            self.normal,
-            self.state,
+            baseline,
+            normal,
+            state,
             window,
             local,
             self.boundary,
@@ -204,9 +211,7 @@ class Evaluation:
         steps = _held(added, self.schedule.step).between(
             self.schedule.fold_start(self.boundary), self.boundary
         )
-        silent = self._silence(added)
         baseline, normal, state = self._fitted(added, steps)
-        state.silent[:] = silent
         self.baseline = replace(
             self.baseline, labels=self.labels + new, **_joined(vars(self.baseline), vars(baseline))
         )
@@ -239,7 +244,8 @@ class Evaluation:
             self._begin(aligned.between(self.next_time, self.boundary))
         if len(window.times):
             self.next_time = int(window.times[-1]) + self.schedule.step
-        return self._fold(aligned.between(self.boundary, self.next_time))
+        window = aligned.between(self.boundary, self.next_time)
+        return self._fold(self.baseline, self.normal, self.state, window)
 
 
 def replay(

@@ -12,17 +12,18 @@ from __future__ import annotations
 import numpy as np
 
 from detector import names
+from detector.calibration import calibrate
 from detector.channels import (
     CHANNELS,
     ORDER,
     REFERENCES,
     SHAPE_BLOCKS,
     SHAPE_GRID,
+    SMOOTHED_STEPS,
     SPREAD_STEPS,
     Limits,
     Normal,
     State,
-    calibrate,
     memory_length,
     window_length,
 )
@@ -31,7 +32,7 @@ from detector.models.baseline import BLOCKS, DAY, Baseline
 from detector.series import Bool, Int, Policy, Scores, SeriesMatrix
 
 # Evidence, in decades, at the edge of normal.
-EDGE = 2.4
+EDGE = 2.35
 # With a day of history the edge of normal is this share further away, falling to nothing at
 # eight days, when a weekend has been seen.
 CAUTION = 0.3
@@ -131,6 +132,7 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         last=np.full(count, np.nan),
         course=np.zeros((count, SHAPE_BLOCKS)),
         block=np.zeros((count, 4)),
+        scores=np.zeros((count, 2, SMOOTHED_STEPS)),
         flags=np.zeros((count, 3), np.int64),
         silent=np.zeros(count, np.int64),
     )

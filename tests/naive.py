@@ -186,16 +186,18 @@ def learned(
     seasons: Row,
     positions: Sequence[int],
     taught: Sequence[bool],
-    held: Sequence[bool],
+    held: Sequence[int],
     size: int,
     blocks: Row,
     raw: Row,
 ) -> tuple[list[float], list[float], list[float]]:
     """Levels of residuals and of samples, and the residuals' ring, after profile-grid samples.
 
-    The last sample of an hour closes it, whether it is there or not; `held` is true inside an
-    episode, when the level of the residuals does not move.
+    The last sample of an hour closes it, whether it is there or not; `held` is the number of
+    the episode it lies in, 0 outside: the level of the residuals does not move before its
+    twelfth hour.
     """
+    lasted = episode = 0
     rings = [list(blocks), list(raw)]
     levels = [level_of(ring) for ring in rings]
     hours: list[list[float]] = [[], []]
@@ -205,12 +207,15 @@ def learned(
         if teaches and not math.isnan(x):
             hours[0].append(x - season)
             hours[1].append(x)
+        lasted = lasted if holds == episode else 0
+        episode = holds
         if (position + 1) % size == 0:
+            lasted += holds > 0
             for k in (0, 1):
                 rings[k] = [*rings[k][1:], middle(hours[k])]
                 hours[k] = []
                 new = level_of(rings[k])
-                if not math.isnan(new) and (k == 1 or not holds):
+                if not math.isnan(new) and (k == 1 or not holds or lasted >= 12):
                     levels[k] = new
     return levels, rings[0], rings[1]
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, grid, matrix, traffic
 
-from detector import channels, kernels, score
+from detector import calibration, channels, kernels, score
 from detector.channels import (
     CHANNELS,
     JUMP,
@@ -67,7 +67,7 @@ def fresh(state: State) -> State:
     count=st.integers(0, 40),
     surprise=st.floats(0.02, 5),
     scale=st.sampled_from([1e-12, 0.3, 1.0, 7e8]),
-    spread=st.tuples(st.floats(-6, 6), st.floats(channels.LEAST_LOG_SPREAD, 3)),
+    spread=st.tuples(st.floats(-6, 6), st.floats(calibration.LEAST_LOG_SPREAD, 3)),
     still=st.booleans(),
 )
 def test_observe(
@@ -116,6 +116,58 @@ def test_the_spread_of_a_flat_line_is_a_number() -> None:
     assert flat == pytest.approx(math.log(1e-3))
 
 
+@examples(40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(0, 400),
+    holes=st.sampled_from([0.0, 0.1, 0.9]),
+    still=st.booleans(),
+)
+def test_measuring_the_past_is_observing_each_sample(
+    usual: tuple[Normal, State], seed: int, count: int, holes: float, still: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = np.full(count, 3.0) if still else rng.normal(0, 2, count)
+    z = np.where(rng.random(count) < holes, np.nan, np.clip(x, -3, 3))
+    wider = rng.uniform(0.5, 2, count)
+    # What the calibration writes, and nothing else, has to be its own.
+    normal = usual[0]._replace(
+        memory=np.zeros((1, ORDER)), surprise=np.ones(1), spread=np.array([[0.0, 1.0]])
+    )
+    state = fresh(usual[1])
+    past = np.empty((CHANNELS, count), np.float32)
+    known = calibration.measure(x, z, wider, normal, state, 0, past)
+
+    slow = fresh(usual[1])
+    found = np.full((CHANNELS, count), np.nan)
+    seen = 0
+    for k in range(count):
+        if np.isnan(z[k]):
+            channels.push(slow.recent[0], 0.0)
+            continue
+        out = np.full(CHANNELS, np.nan)
+        channels.observe(z[k], x[k], wider[k], normal, slow, 0, out, normal.memory[0])
+        seen += 1
+        if k >= SPREAD_STEPS:
+            found[[SPIKE, JUMP, SUSTAINED], k] = np.abs(out[[SPIKE, JUMP, SUSTAINED]])
+            # Until there are enough steps, the spread says nothing of the past.
+            found[SPREAD, k] = abs(out[SPREAD]) if seen > SPREAD_STEPS + 1 else np.nan
+    assert known == np.isfinite(found[SPIKE]).sum()
+    np.testing.assert_allclose(past, found, rtol=1e-4, atol=1e-4)
+    for name in ("recent", "steps", "last"):
+        mine, other = getattr(state, name), getattr(slow, name)
+        np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_a_smoothed_score_is_the_largest_of_three_means() -> None:
+    raw = np.random.default_rng(0).exponential(1, 30)
+    ring = np.zeros((2, channels.SMOOTHED_STEPS))
+    said = [channels.smoothed(value, ring) for value in raw]
+    before = np.concatenate([np.zeros(4), raw])
+    means = [0.8 * before[k] + 0.1 * before[k - 1] + 0.1 * before[k - 2] for k in range(2, 34)]
+    assert said == pytest.approx([max(means[k - 2 : k + 1]) for k in range(2, 32)])
+
+
 def test_push_keeps_the_newest_in_front() -> None:
     ring = np.array([3.0, 2.0, 1.0])
     channels.push(ring, 4.0)
@@ -154,7 +206,7 @@ def test_what_is_calibrated_is_finite_and_in_order(x: Float) -> None:
     assert not np.isnan(normal.tails).any()
     assert ((normal.trust >= 0) & (normal.trust < 1)).all()
     assert (normal.surprise > 0).all()
-    assert (normal.spread[:, 1] >= channels.LEAST_LOG_SPREAD).all()
+    assert (normal.spread[:, 1] >= calibration.LEAST_LOG_SPREAD).all()
     assert (normal.edge > 0).all()
     assert (normal.band > 0).all()
     assert (normal.known <= REFERENCES).all()
@@ -198,7 +250,7 @@ def test_trust_is_a_quarter_at_the_stated_number_of_samples() -> None:
     x = traffic(times, 31)
     past = matrix(times, {A: x})
     base = seasonal.fit(past)
-    for share, count in ((0.25, channels.TRUST_SAMPLES), (1.0, 10**6)):
+    for share, count in ((0.25, calibration.TRUST_SAMPLES), (1.0, 10**6)):
         steps = min(count + SPREAD_STEPS, len(times))
         recent = past.between(int(times[-steps]), int(times[-1]) + 1)
         normal, _ = score.prepare(base, past, recent, recent.times, Policy())
@@ -252,9 +304,9 @@ def test_what_is_to_come_is_as_rare_as_the_past_says(kind: str) -> None:
 
 def test_the_expected_value_between_history_and_forecast() -> None:
     values, table = np.array([1.0, 2.0]), np.array([10.0, 20.0, 30.0])
-    found = [channels.interpolated(values, table, 0.5, cell, 4) for cell in (4, 5, 6, 7)]
+    found = [calibration.interpolated(values, table, 0.5, cell, 4) for cell in (4, 5, 6, 7)]
     assert found == [1.0, 2.0, 10.5, 20.5]
-    assert np.isnan(channels.interpolated(values, table, 0.5, 3, 4))
+    assert np.isnan(calibration.interpolated(values, table, 0.5, 3, 4))
 
 
 def test_heavier_tails_give_a_wider_band() -> None:
@@ -320,7 +372,7 @@ def test_the_band_is_the_deviation_that_scores_one_when_held(name: str, side: in
     assert np.isfinite(held)
 
     def highest(z: float) -> float:
-        return channels.held_score(sign * z, normal, 0, width, np.empty(REFERENCES, np.float32))
+        return calibration.held_score(sign * z, normal, 0, width, np.empty(REFERENCES, np.float32))
 
     assert highest(held) == pytest.approx(1.0, rel=0.05)
     assert highest(held) >= 1.0

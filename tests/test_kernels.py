@@ -133,6 +133,27 @@ def test_histogram_quantile_of_nothing_worth_counting_is_zero(value: float) -> N
     assert kernels.histogram_quantile(counted(np.empty(0, np.float32)), 0, 0.9) == 0.0
 
 
+@examples(100)
+@given(
+    values=st.lists(
+        st.floats(-18, 18).map(lambda e: 2.0**e) | st.just(0.0) | st.just(NAN), max_size=60
+    ),
+    q=st.floats(0.01, 1),
+    unit=st.sampled_from([2.0**-990, 1e-9, 1.0, 1e12, 2.0**1000]),
+)
+def test_positive_quantile_is_within_a_bucket(values: list[float], q: float, unit: float) -> None:
+    found = kernels.positive_quantile(np.array(values) * unit, q)
+    known = naive.known(values)
+    if not known:
+        assert math.isnan(found)
+        return
+    rank = naive.nearest_rank(known, q)
+    # Where the histogram does not reach, it interpolates between two samples.
+    near = [naive.nearest_rank(known, min(max(q + d / len(known), 0.0), 1.0)) for d in (-1, 1)]
+    low, high = min(rank, near[0]), max(rank, near[1])
+    assert low * (1 - 1 / 32) <= found / unit <= high * (1 + 1 / 32)
+
+
 def test_a_magnitude_beyond_the_histogram_counts_as_its_largest() -> None:
     huge = np.array([1.0, 3e38], np.float32)
     found = kernels.histogram_quantile(counted(huge), 2, 1.0)

@@ -27,6 +27,8 @@ ORDER = [
         "models.registry",
         "models.forest",
         "channels",
+        "references",
+        "calibration",
         "fold",
         "score",
         "pipeline",

@@ -254,7 +254,7 @@ def _weights(x: Float, forecasts: Float, day: int) -> Float:
     """
     n = x.shape[0]
     plain = np.abs(x - forecasts[0])
-    cap = ERROR_CAP * kernels.quantile(plain[~np.isnan(plain)], 0.5)
+    cap = ERROR_CAP * kernels.positive_quantile(plain, 0.5)
     if not cap > 0.0:
         cap = np.inf
     ratio = np.full(EXPERTS, np.nan)
@@ -295,22 +295,20 @@ def _growth(x: Float, expected: Float, growth: Float) -> None:
     """Choose how the scale follows the expected value: the usual residuals of its low and high
     third tell."""
     both = ~(np.isnan(x) | np.isnan(expected))
-    e = expected[both]
-    r = np.abs(x[both] - e)
+    e = np.maximum(expected[both], 0.0)
+    r = np.abs(x[both] - expected[both])
     if e.shape[0] < LEAST_SAMPLES * 5:
         return
-    low, high = kernels.quantile(e, 1.0 / 3.0), kernels.quantile(e, 2.0 / 3.0)
-    if not low > 0.0:
-        return
+    low, high = kernels.positive_quantile(e, 1.0 / 3.0), kernels.positive_quantile(e, 2.0 / 3.0)
     below, above = e <= low, e >= high
-    low, high = kernels.quantile(e[below], 0.5), kernels.quantile(e[above], 0.5)
-    narrow = kernels.quantile(r[below], GROWTH_QUANTILE)
-    wide = kernels.quantile(r[above], GROWTH_QUANTILE)
+    low, high = kernels.positive_quantile(e[below], 0.5), kernels.positive_quantile(e[above], 0.5)
+    narrow = kernels.positive_quantile(r[below], GROWTH_QUANTILE)
+    wide = kernels.positive_quantile(r[above], GROWTH_QUANTILE)
     if not (low > 0.0 and narrow > 0.0 and high > LEAST_GROWTH * low):
         return
     exponent = math.log(wide / narrow) / math.log(high / low) if wide > 0.0 else 0.0
     growth[0] = 0.5 if exponent > LEAST_EXPONENT else 0.0
-    growth[1] = kernels.quantile(e, 0.5)
+    growth[1] = kernels.positive_quantile(e, 0.5)
 
 
 @jit
@@ -320,16 +318,17 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
     a = np.abs(last - expected)
     for t in range(a.shape[0]):
         a[t] /= kernels.widening(expected[t], growth)
-    a = a[~np.isnan(a)]
-    if a.shape[0] == 0:
+    cap = kernels.positive_quantile(a, WINSOR_QUANTILE)
+    if math.isnan(cap):
         return np.nan
-    cap = kernels.quantile(a, WINSOR_QUANTILE)
+    known = 0
     # Squares of shares: those of the values themselves would leave the floating range.
     power = 0.0
     if cap > 0.0:
         for v in a:
-            share = min(v / cap, 1.0)
+            share = min(v / cap, 1.0) if v == v else 0.0
             power += share * share
+            known += v == v
     week = x[max(n - 7 * day, 0) :]
     week = week[~np.isnan(week)]
     if week.shape[0] == 0:
@@ -337,7 +336,7 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
     span = kernels.quantile(week, 0.95) - kernels.quantile(week, 0.05)
     middle = abs(kernels.quantile(week, 0.5))
     return max(
-        cap * math.sqrt(power / a.shape[0]), RANGE_FLOOR * span, MAGNITUDE_FLOOR * middle, 1e-12
+        cap * math.sqrt(power / max(known, 1)), RANGE_FLOOR * span, MAGNITUDE_FLOOR * middle, 1e-12
     )
 
 

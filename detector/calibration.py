@@ -1,0 +1,289 @@
+"""The calibration of the channels on a series' own past: tails, references, band.
+
+Letters: as in `detector.channels`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from detector import kernels
+from detector.channels import (
+    CHANNELS,
+    FLAT,
+    JUMP,
+    NOVELTY,
+    ORDER,
+    PRIOR,
+    REFERENCES,
+    SHAPE,
+    SMOOTHED_STEPS,
+    SPIKE,
+    SPREAD,
+    SPREAD_STEPS,
+    SUSTAINED,
+    SUSTAINED_STEPS,
+    Normal,
+    State,
+    combined,
+    log_spread,
+    push,
+    smoothed,
+)
+from detector.kernels import Z_LIMIT, jit, tail_evidence
+from detector.references import fit_courses, fit_windows
+from detector.series import Float, Int
+
+# Samples of the past at which calibration and prior weigh a quarter and three quarters.
+TRUST_SAMPLES = 300
+# What the jump does not predict is at least this many scales.
+LEAST_SURPRISE = 0.02
+# One robust standard deviation of log spread is at least this.
+LEAST_LOG_SPREAD = 0.3
+
+
+@jit
+def calibrate(
+    history: Float,
+    expected: Float,
+    first: int,
+    recent: Float,
+    local: Int,
+    step: int,
+    profile: int,
+    normal: Normal,
+    state: State,
+    ready: np.ndarray,
+) -> None:
+    """Fit channels, tails and band of all series, and start their fold; both are written.
+
+    Parameters
+    ----------
+    history, expected : float64[S, T]
+        Samples and left-out expectations on the profile grid.
+    first : int
+        Cell of the profile grid, local time, of the first of them.
+    recent : float64[S, R]
+        Samples on the step grid up to the boundary.
+    local : int64[R]
+        Their local times in seconds.
+    step, profile : int
+        Seconds.
+    """
+    width = normal.windows.shape[1]
+    day = max(86_400 // step, 1)
+    count = recent.shape[1]
+    z = np.empty(count)
+    wider = np.empty(count)
+    past = np.empty((CHANNELS, count), np.float32)
+    distances = np.empty(REFERENCES, np.float32)
+    for s in range(recent.shape[0]):
+        if not ready[s]:
+            continue
+        level = state.level[s, 0]
+        for k in range(count):
+            cell = local[k] // profile
+            part = (local[k] - cell * profile) / profile
+            a = interpolated(expected[s], normal.table[s], level, cell, first)
+            if part > 0.0:
+                b = interpolated(expected[s], normal.table[s], level, cell + 1, first)
+                a += part * (b - a)
+            wider[k] = kernels.widening(a, normal.growth[s])
+            deviation = (recent[s, k] - a) / (normal.scale[s] * wider[k])
+            z[k] = min(max(deviation, -Z_LIMIT), Z_LIMIT)
+        known = measure(recent[s], z, wider, normal, state, s, past)
+        for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
+            kernels.fit_tail(past[c], day, normal.tails[s, c])
+        normal.trust[s] = (known / (known + TRUST_SAMPLES)) ** 2
+        queries = fit_windows(z, width, day, normal, s, distances)
+        kernels.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, NOVELTY])
+        if normal.courses.shape[1] > 1:
+            queries = fit_courses(history[s], first, profile, normal, state, s, distances)
+            kernels.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, SHAPE])
+            if normal.known[s, 1] > 0:
+                far = kernels.novelty(
+                    state.course[s], normal.courses[s], normal.known[s, 1], distances
+                )
+                state.block[s, 3] = tail_evidence(
+                    far, normal.tails[s, SHAPE], normal.trust[s], PRIOR
+                )
+        _fit_band(normal, state, s, distances)
+
+
+@jit
+def interpolated(values: Float, table: Float, level: float, cell: int, first: int) -> float:
+    """Expected value at a cell of the profile grid: of the history, or of the forecast."""
+    i = cell - first
+    if 0 <= i < values.shape[0]:
+        return float(values[i])
+    return float(table[cell % table.shape[0]] + level) if i >= 0 else np.nan
+
+
+@jit
+def measure(
+    x: Float,
+    z: Float,
+    wider: Float,
+    normal: Normal,
+    state: State,
+    s: int,
+    past: np.ndarray,
+) -> int:
+    """Measure the past of series `s` as `observe` would, a channel at a time.
+
+    Fits what `jump` and `spread` are measured by and leaves the state after the last sample.
+
+    Parameters
+    ----------
+    x, z, wider : float64[R]
+        Samples, deviations (NaN where there is none), and how wide the scale was.
+    past : float32[C, R]
+        Output: magnitudes of spike, jump, sustained and spread, NaN where nothing is known.
+
+    Returns
+    -------
+    int
+        Samples that were measured.
+    """
+    n = z.shape[0]
+    clean = np.where(np.isnan(z), 0.0, z)
+    predicted = np.zeros(n)
+    mean = np.zeros(n)
+    normal.surprise[s] = _fit_jump(clean, z, normal.memory[s], predicted)
+    # One pass a lag, each a vector operation.
+    for i in range(SUSTAINED_STEPS):
+        for k in range(i, n):
+            mean[k] += clean[k - i]
+    known = 0
+    past[:] = np.nan
+    for k in range(SPREAD_STEPS, n):
+        if z[k] == z[k]:
+            known += 1
+            jump = min(max(z[k] - predicted[k], min(z[k], 0.0)), max(z[k], 0.0))
+            past[SPIKE, k] = abs(z[k])
+            past[JUMP, k] = abs(jump) / normal.surprise[s]
+            past[SUSTAINED, k] = abs(mean[k]) / SUSTAINED_STEPS
+    for k in range(min(ORDER, n)):
+        state.recent[s, k] = clean[n - 1 - k]
+
+    steps = np.empty(n)
+    places = np.empty(n, np.int64)
+    m = 0
+    last = np.nan
+    for k in range(n):
+        if z[k] == z[k]:
+            if last == last:
+                steps[m] = abs(x[k] - last) / wider[k]
+                places[m] = k
+                m += 1
+            last = x[k]
+    state.last[s] = last
+    for j in range(min(SPREAD_STEPS, m)):
+        state.steps[s, j] = steps[m - 1 - j]
+    total = np.zeros(m)
+    for j in range(SPREAD_STEPS):
+        for i in range(SPREAD_STEPS, m):
+            total[i] += steps[i - j]
+    for i in range(SPREAD_STEPS, m):
+        relative = total[i] / SPREAD_STEPS / normal.scale[s] + FLAT
+        past[SPREAD, places[i]] = relative
+    _fit_spread(past[SPREAD], normal.spread[s])
+    return known
+
+
+@jit
+def _fit_jump(clean: Float, z: Float, memory: Float, predicted: Float) -> float:
+    """Fit and apply the autoregression; return the usual size of what it leaves."""
+    n = clean.shape[0]
+    clipped = np.minimum(np.maximum(clean, -3.0), 3.0)
+    kernels.autoregression(clipped, ORDER, memory)
+    for i in range(ORDER):
+        for k in range(i + 1, n):
+            predicted[k] += memory[i] * clean[k - 1 - i]
+    errors = np.abs(z - predicted)
+    errors[:ORDER] = np.nan
+    cap = kernels.positive_quantile(errors, 0.99)
+    power = 0.0
+    number = 0
+    for k in range(n):
+        known = errors[k] == errors[k]
+        e = min(errors[k], cap) if known else 0.0
+        power += e * e
+        number += known
+    return max(math.sqrt(power / number), LEAST_SURPRISE) if number > 0 else 1.0
+
+
+@jit
+def _fit_spread(relative: kernels.Single, spread: Float) -> None:
+    """Median and robust deviation of log spreads; mean steps become magnitudes in place."""
+    usual = kernels.positive_quantile(relative, 0.5)
+    if not usual > 0.0:
+        return
+    for k in range(relative.shape[0]):
+        relative[k] = abs(math.log(relative[k] / usual))
+    spread[0] = math.log(usual)
+    spread[1] = max(1.4826 * kernels.positive_quantile(relative, 0.5), LEAST_LOG_SPREAD)
+    for k in range(relative.shape[0]):
+        relative[k] /= spread[1]
+
+
+@jit
+def _fit_band(normal: Normal, state: State, s: int, distances: kernels.Single) -> None:
+    """Solve for the deviation that, held for five steps after calm ones, scores 1."""
+    width = normal.windows.shape[1]
+    for side in range(2):
+        sign = 1.0 - 2.0 * side
+        low = 0.0
+        high = Z_LIMIT
+        if held_score(sign * high, normal, s, width, distances) < 1.0:
+            normal.band[s, side] = np.inf
+            continue
+        for _ in range(10):
+            middle = 0.5 * (low + high)
+            if held_score(sign * middle, normal, s, width, distances) < 1.0:
+                low = middle
+            else:
+                high = middle
+        normal.band[s, side] = high
+
+
+@jit
+def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.Single) -> float:
+    """Highest score of a deviation of `z` scales held for five steps on a calm series.
+
+    Calm: no deviation before, steps as wide as usual, a usual course.
+    """
+    usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * normal.scale[s]
+    recent = np.zeros(ORDER)
+    steps = np.full(SPREAD_STEPS, usual)
+    evidence = np.zeros(CHANNELS)
+    window = np.zeros(width)
+    scores = np.zeros((2, SMOOTHED_STEPS))
+    shaped = normal.courses.shape[1] > 1
+    top = 0.0
+    for k in range(SUSTAINED_STEPS):
+        predicted = 0.0
+        for i in range(ORDER):
+            predicted += normal.memory[s, i] * recent[i]
+        push(recent, z)
+        push(steps, usual + (abs(z) * normal.scale[s] if k == 0 else 0.0))
+        jump = (z - predicted) / normal.surprise[s]
+        mean = z * (k + 1) / SUSTAINED_STEPS
+        width_now = (log_spread(steps, normal.scale[s]) - normal.spread[s, 0]) / normal.spread[s, 1]
+        trust = normal.trust[s]
+        evidence[SPIKE] = tail_evidence(abs(z), normal.tails[s, SPIKE], trust, PRIOR)
+        evidence[JUMP] = (
+            tail_evidence(abs(jump), normal.tails[s, JUMP], trust, PRIOR) if jump * z > 0.0 else 0.0
+        )
+        evidence[SUSTAINED] = tail_evidence(abs(mean), normal.tails[s, SUSTAINED], trust, PRIOR)
+        evidence[SPREAD] = tail_evidence(abs(width_now), normal.tails[s, SPREAD], trust, PRIOR)
+        if normal.known[s, 0] > 0:
+            for i in range(width):
+                window[i] = recent[i]
+            far = kernels.novelty(window, normal.windows[s], normal.known[s, 0], distances)
+            evidence[NOVELTY] = tail_evidence(far, normal.tails[s, NOVELTY], trust, PRIOR)
+        score = math.sqrt(combined(evidence, shaped)) / normal.edge[s]
+        top = max(top, smoothed(score, scores) if shaped else score)
+    return top
