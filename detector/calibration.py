@@ -77,6 +77,8 @@ def calibrate(
     count = recent.shape[1]
     z = np.empty(count)
     wider = np.empty(count)
+    cells = local // profile
+    parts = (local - cells * profile) / profile
     past = np.empty((CHANNELS, count), np.float32)
     distances = np.empty(REFERENCES, np.float32)
     for s in range(recent.shape[0]):
@@ -84,12 +86,10 @@ def calibrate(
             continue
         level = state.level[s, 0]
         for k in range(count):
-            cell = local[k] // profile
-            part = (local[k] - cell * profile) / profile
-            a = interpolated(expected[s], normal.table[s], level, cell, first)
-            if part > 0.0:
-                b = interpolated(expected[s], normal.table[s], level, cell + 1, first)
-                a += part * (b - a)
+            a = interpolated(expected[s], normal.table[s], level, cells[k], first)
+            if parts[k] > 0.0:
+                b = interpolated(expected[s], normal.table[s], level, cells[k] + 1, first)
+                a += parts[k] * (b - a)
             wider[k] = kernels.widening(a, normal.growth[s])
             deviation = (recent[s, k] - a) / (normal.scale[s] * wider[k])
             z[k] = min(max(deviation, -Z_LIMIT), Z_LIMIT)

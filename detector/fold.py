@@ -106,18 +106,21 @@ def fold(
     found = np.zeros(CHANNELS)
     window = np.empty(max(width, SHAPE_BLOCKS))
     distances = np.empty(normal.windows.shape[2], np.float32)
-    slots = normal.table.shape[1]
+    cells = local // profile
+    parts = (local - cells * profile) / profile
+    slots = cells % normal.table.shape[1]
+    after = (cells + 1) % normal.table.shape[1]
+    taking = (times % profile == 0) & (times >= boundary)
+    positions = (times - boundary) // profile
     for s in range(values.shape[0]):
         if not ready[s]:
             continue
         table = normal.table[s]
         trust = normal.trust[s]
         for t in range(values.shape[1]):
-            cell = local[t] // profile
-            part = (local[t] - cell * profile) / profile
-            season = table[cell % slots]
-            if part > 0.0:
-                season += part * (table[(cell + 1) % slots] - season)
+            season = table[slots[t]]
+            if parts[t] > 0.0:
+                season += parts[t] * (table[after[t]] - season)
             centre = min(max(season + state.level[s, 0], limits.limits[0]), limits.limits[1])
             margin = max(limits.floors[0], limits.floors[1] * abs(centre))
             wider = kernels.widening(centre, normal.growth[s])
@@ -131,15 +134,13 @@ def fold(
                 lower[s, t] = max(centre - below, limits.limits[0]) if down else limits.limits[0]
             x = values[s, t]
             r = x - centre
-            on_grid = times[t] % profile == 0 and times[t] >= boundary
-            position = (times[t] - boundary) // profile
             if math.isnan(r):
                 if x == x:
                     state.last[s] = x
                 push(state.recent[s], 0.0)
                 state.scores[s] = 0.0
-                if on_grid:
-                    _learn(x, x - season, taught[s, t], position, state, s)
+                if taking[t]:
+                    _learn(x, x - season, taught[s, t], positions[t], state, s)
                 continue
             z = min(max(r / scale, -Z_LIMIT), Z_LIMIT)
             still = x == state.last[s]
@@ -215,8 +216,8 @@ def fold(
             if mode == EPISODE:
                 anomalous[s, t] = 1
                 _share(found, shaped, trend, normal.edge[s], evidence[s, t])
-            if on_grid:
-                _learn(x, x - season, taught[s, t], position, state, s)
+            if taking[t]:
+                _learn(x, x - season, taught[s, t], positions[t], state, s)
 
 
 @jit
