@@ -133,55 +133,88 @@ def signals(
 
 @app.command()
 def backtest(
-    series: Annotated[Path, typer.Argument(help="CSV file with the columns timestamp,value.")],
-    scores: Annotated[Path, typer.Option(help="CSV file to write: one row a step.")],
-    step: Annotated[str, typer.Option(help="Scoring cadence of the file, such as 300s.")] = "1m",
+    series: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="CSV (timestamp,value, or a column for each series), Parquet, OpenMetrics text "
+            "(.om, .prom, .txt) or a saved answer of the range API (.json). Without any the "
+            "server of the configuration is read."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="Begin of the replay: 30d, or a time.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", help="End of the replay: now, 1d, or a time.")
+    ] = None,
+    signal: Annotated[
+        list[str] | None, typer.Option(help="Only this signal of the server; repeatable.")
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(help="Scoring cadence, such as 300s; 1m for files unless configured."),
+    ] = None,
     kind: Annotated[
-        str, typer.Option(help="traffic, latency, errors, saturation, drift, quality or other.")
+        str,
+        typer.Option(
+            help="Of files: traffic, latency, errors, saturation, drift, quality or other."
+        ),
     ] = "other",
+    incidents: Annotated[
+        list[Path] | None,
+        typer.Option(help="YAML or CSV with start, end, and signal, labels, note if you like."),
+    ] = None,
+    truth: Annotated[
+        list[str] | None, typer.Option(help="PromQL that was true during incidents.")
+    ] = None,
+    alerts: Annotated[
+        list[str] | None, typer.Option(help="An alert whose past firing counts as incident (weak).")
+    ] = None,
+    silences: Annotated[
+        str | None, typer.Option(help="Alertmanager whose silences count as incidents (weak).")
+    ] = None,
+    inhibit: Annotated[
+        list[str] | None,
+        typer.Option(help="An alert that mutes ours while it fires: JobDown:job."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Look for the sensitivity that keeps to it: '2 pages/week'."),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(help="Exit 1 unless it holds: 'recall>=0.8', 'pages_per_week<=2'."),
+    ] = None,
+    scores: Annotated[Path | None, typer.Option(help="CSV to write: one row a step.")] = None,
+    report: Annotated[Path | None, typer.Option(help="JSON to write: everything found.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Markdown to write: the summary, for a pull request.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what was read, for the next time.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Threads; 0 is one a core.")] = 0,
     config: ConfigOption = None,
 ) -> None:
-    """Replay a stored series through the live path and write what it would have said.
+    """Replay stored series through the live path: what you would have been paged for.
 
-    Example: detector backtest series.csv --step 300s --scores out.csv
+    From a server: detector backtest --from 30d --truth 'max(maintenance)' --report report.json
+
+    From a file: detector backtest series.csv --step 300s --scores out.csv. There `alert` is state
+    1 and `firing` the alert of the kind, after its `for` and `keep_firing_for`, evaluated each
+    minute (each step, where that is shorter or no whole minutes) while the detector exposes the
+    score. Scores that are only stored once an hour are seen by Prometheus for five minutes after
+    it: a rule with `for: 5m` then fires on none of them unless it is evaluated at that very second.
     """
-    from detector import backtest as backtest_module
+    import time
+
     from detector import configuration
-    from detector import settings as settings_module
-    from detector.durations import format_duration, parse_duration
-    from detector.errors import ConfigError
-    from detector.pipeline import Schedule
+    from detector.backtest import cli as backtest_cli
 
     settings = configuration.load(config)
-    seconds = parse_duration(step)
-    if seconds != int(seconds):
-        raise ConfigError(f"--step {step} must be whole seconds")
-    known = settings_module.known_kind(kind)
-    if known is None:
-        raise ConfigError(f"--kind {kind}: choose from {', '.join(settings_module.KIND_POLICIES)}")
-    whole = int(seconds)
-    profile = backtest_module.profile_for(whole, settings.profile)
-    grid = Schedule(
-        whole,
-        profile,
-        max(settings.history // profile, 1) * profile,
-        max(settings.refit // profile, 1) * profile,
-    )
-    recording = backtest_module.read_csv(series, whole)
-    signal = settings_module.signal_of(settings, series.stem, known, (("", ()),))
-    if not scores.parent.is_dir():
-        raise ConfigError(f"{scores}: the folder does not exist")
-    if scores.exists() and scores.samefile(series):
-        raise ConfigError(f"{scores}: --scores is the file that is read; name another")
-    rows, episodes = backtest_module.write_scores(
-        scores, recording, backtest_module.backtest(recording, signal, grid)
-    )
-    asked = ", ".join(c.setting for c in signal.conditions if isinstance(c.test, str))
-    if asked:
-        typer.echo(f"warning: {asked}: no server to ask; not in force for a file", err=True)
-    note = f", {recording.replaced} samples replaced by a later one of the same step"
-    typer.echo(
-        f"{rows} steps of {format_duration(whole)}, {episodes} episodes -> {scores}"
-        + (note if recording.replaced else ""),
-        err=True,
-    )
+    given = backtest_cli.Options(
+        tuple(series or ()), since, until, tuple(signal or ()), step, kind, tuple(incidents or ()),
+        tuple(truth or ()), tuple(alerts or ()), silences, tuple(inhibit or ()), budget,
+        tuple(require or ()), scores, report, markdown, cache, jobs,
+    )  # fmt: skip
+    raise typer.Exit(backtest_cli.run(settings, given, time.time()))

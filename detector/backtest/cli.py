@@ -1,0 +1,184 @@
+"""Runs a backtest from the options of the command line and writes what it found."""
+
+from __future__ import annotations
+
+import json
+import signal as signals_module
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from detector.backtest.budget import parse_budget
+from detector.backtest.command import Outcome, backtest, described
+from detector.backtest.document import document
+from detector.backtest.gate import failures, parse_requirement
+from detector.backtest.request import Request, check, moment, muting
+from detector.backtest.scores_file import write_scores
+from detector.backtest.summary import markdown, print_summary
+from detector.durations import format_duration, parse_duration
+from detector.errors import ConfigError
+from detector.settings import KIND_POLICIES, Settings, known_kind
+
+# What a shell says of a command that Ctrl-C ended.
+CANCELLED = 130
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options as they were typed."""
+
+    series: tuple[Path, ...]
+    since: str | None
+    until: str | None
+    signal: tuple[str, ...]
+    step: str | None
+    kind: str
+    incidents: tuple[Path, ...]
+    truth: tuple[str, ...]
+    alerts: tuple[str, ...]
+    silences: str | None
+    inhibit: tuple[str, ...]
+    budget: str | None
+    require: tuple[str, ...]
+    scores: Path | None
+    report: Path | None
+    markdown: Path | None
+    cache: Path | None
+    jobs: int
+
+
+def run(settings: Settings, options: Options, now: float) -> int:
+    """Replay, write and print; return the exit code.
+
+    0: done, and every requirement holds. 1: one does not. 130: ended by Ctrl-C or SIGTERM; what
+    was replayed until then is written all the same.
+
+    Raises
+    ------
+    ConfigError, SourceError
+    """
+    request = understood(options, now)
+    check(request)
+    stop = threading.Event()
+    before = {
+        number: signals_module.signal(number, lambda *_: stop.set())
+        for number in (signals_module.SIGTERM, signals_module.SIGINT)
+    }
+    quiet = request.scores_only
+    try:
+        outcome = backtest(settings, request, now, stop, (lambda line: None) if quiet else _say)
+        return _told(request, outcome)
+    finally:
+        for number, handler in before.items():
+            signals_module.signal(number, handler)
+
+
+def understood(options: Options, now: float) -> Request:
+    """Return the request that the options make.
+
+    Raises
+    ------
+    ConfigError
+    """
+    step = None
+    if options.step is not None or options.series:
+        seconds = parse_duration(options.step or "1m")
+        if seconds != int(seconds):
+            raise ConfigError(f"--step {options.step} must be whole seconds")
+        step = int(seconds) if options.step is not None else None
+    kind = known_kind(options.kind)
+    if kind is None:
+        raise ConfigError(f"--kind {options.kind}: choose from {', '.join(KIND_POLICIES)}")
+    return Request(
+        files=options.series,
+        step=step,
+        kind=kind,
+        start=None if options.since is None else moment("--from", options.since, now),
+        end=None if options.until is None else moment("--to", options.until, now),
+        signals=options.signal,
+        incidents=options.incidents,
+        alerts=options.alerts,
+        truth=options.truth,
+        silences=options.silences,
+        inhibit=tuple(muting(text) for text in options.inhibit),
+        cache=options.cache,
+        scores=options.scores,
+        report=options.report,
+        markdown=options.markdown,
+        budget=None if options.budget is None else parse_budget(options.budget),
+        require=tuple(parse_requirement(text) for text in options.require),
+        jobs=options.jobs,
+    )
+
+
+def _told(request: Request, outcome: Outcome) -> int:
+    """Write the files, print the summary, hold the figures to what is required."""
+    if request.scores is not None:
+        traces = [one.trace for one in outcome.judged]
+        rows, episodes = write_scores(request.scores, traces, outcome.stamps)
+        for note in outcome.notes if request.scores_only else ():
+            _say(f"warning: {note}")
+        step = format_duration(outcome.step)
+        _say(f"{rows} steps of {step}, {episodes} episodes -> {request.scores}")
+    failed = failures(request.require, outcome.found.figures)
+    if request.report is not None:
+        _write(request.report, json.dumps(_document(request, outcome, failed)))
+    if request.markdown is not None:
+        lines = [*outcome.notes, *(f"required: {line}" for line in failed)]
+        _write(request.markdown, markdown(outcome.found, lines, outcome.choice))
+    if not request.scores_only:
+        notes = [described(outcome), *outcome.notes]
+        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        print_summary(console, outcome.found, notes, outcome.choice)
+    for line in failed:
+        _say(f"error: {line}")
+    if not outcome.complete:
+        _say("cancelled; what was replayed until then is above and in the files")
+        return CANCELLED
+    return 1 if failed else 0
+
+
+def _document(request: Request, outcome: Outcome, failed: list[str]) -> dict[str, Any]:
+    choice = outcome.choice
+    about = {
+        "complete": outcome.complete,
+        "notes": outcome.notes,
+        "timing": outcome.timing,
+        "required": [
+            {"figure": one.figure, "comparison": one.comparison, "limit": one.limit}
+            for one in request.require
+        ],
+        "failed": failed,
+        "budget": None
+        if choice is None
+        else {
+            "pages_per_week": choice.budget,
+            "chosen": None if choice.chosen is None else choice.chosen.sensitivity,
+            "trials": [
+                {
+                    "sensitivity": one.sensitivity,
+                    "recall": list(one.recall),
+                    "pages_per_week": list(one.pages_per_week),
+                    "seconds": one.seconds,
+                }
+                for one in choice.trials
+            ],
+        },
+    }
+    return document(outcome.found, outcome.judged, outcome.step, outcome.history, about)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
