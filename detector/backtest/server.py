@@ -111,19 +111,21 @@ def read_signal(
     start: int,
     end: int,
     max_series: int,
+    groups: Collection[str] = (),
 ) -> tuple[SeriesMatrix, Int | None]:
     """Return all samples a replay of [start, end) looks at, prepared as the live run prepares them.
 
     The past that only a fit needs is read on the profile grid, what is calibrated or scored on the
     step grid; absence that counts as zero is filled, gates and masks are evaluated on both. Where
-    it is filled the time of each series' first own sample is returned too, [S].
+    it is filled the time of each series' first own sample is returned too, [S]. Groups that it is
+    a member of are refitted at boundaries of their own: their names extend the past.
 
     Raises
     ------
     SourceError
         When samples or conditions cannot be read.
     """
-    boundary = grid.boundary(signal.name, start)
+    boundary = min(grid.boundary(name, start) for name in (signal.name, *groups))
     first, _ = grid.history_times(boundary)
     fine_from = grid.fold_start(boundary)
     spans = [(fine_from, end - grid.step, grid.step)]

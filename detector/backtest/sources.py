@@ -208,7 +208,8 @@ def _of_server(
 
     def load() -> Iterator[Loaded]:
         for signal in signals:
-            samples, born = read_signal(source, signal, grid, start, end, settings.max_series)
+            of = [group.name for group in groups if signal.name in group.signals]
+            samples, born = read_signal(source, signal, grid, start, end, settings.max_series, of)
             if not len(samples.labels):
                 notes.append(f"{signal.name}: no samples in the range")
             yield Loaded(signal, samples, born=born)
