@@ -218,3 +218,29 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     path = store(tmp_path / "s.csv", np.array([MONDAY]), np.array([1.0]))
     with pytest.raises(ConfigError, match="cannot be written"):
         scored(path, tmp_path)
+
+
+def test_what_is_odd_with_a_file_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    lines = [f"{MONDAY + 3600 * i},1" for i in range(30)] + [f"{MONDAY + 1},2", f"{MONDAY + 2},3"]
+    path.write_text("timestamp,value\n" + "\n".join(lines) + "\n")
+    request = Request(files=(path,), step=300)
+    outcome = backtest(Settings(), request, 0.0, threading.Event(), lambda line: None)
+    assert any("1 samples of s replaced by a later one" in note for note in outcome.notes)
+    assert any("samples are 1h apart, the step is 5m" in note for note in outcome.notes)
+    assert any(note.startswith("no incidents in the range") for note in outcome.notes)
+
+
+def test_the_range_of_a_file_can_be_narrowed(tmp_path: Path) -> None:
+    times = grid(4, 300)
+    path = store(tmp_path / "s.csv", times, traffic(times))
+    request = Request(files=(path,), step=300, start=int(times[-10]), end=int(times[-5]))
+    outcome = backtest(Settings(), request, 0.0, threading.Event(), lambda line: None)
+    (one,) = outcome.judged
+    assert one.trace.times.tolist() == times[-10:-5].tolist()
+    whole = Request(files=(path,), step=300)
+    every = backtest(Settings(), whole, 0.0, threading.Event(), lambda line: None).judged[0].trace
+    np.testing.assert_array_equal(one.trace.score, every.score[:, -10:-5])
+    late = Request(files=(path,), step=300, start=int(times[-1]) + 600)
+    with pytest.raises(ConfigError, match="no samples between --from and --to"):
+        backtest(Settings(), late, 0.0, threading.Event(), lambda line: None)

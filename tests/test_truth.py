@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tools import serving
 
-from detector.backtest.truth import Incident, inside, read_incidents
-from detector.errors import ConfigError
+from detector.backtest.truth import Incident, incidents_of_silences, inside, read_incidents
+from detector.errors import ConfigError, SourceError
 
 
 def read(tmp_path: Path, text: str, name: str = "i.yml") -> list[Incident]:
@@ -75,3 +76,33 @@ def test_whom_an_incident_concerns() -> None:
 def test_incidents_outside_the_range() -> None:
     early, within, late = Incident(0, 50), Incident(100, 500), Incident(200, 300)
     assert inside([late, within, early], 100, 200) == ((within,), [early, late])
+
+
+CONFIG = "route: {receiver: none}\nreceivers: [{name: none}]\n"
+
+
+def test_silences_of_a_real_alertmanager(tmp_path: Path) -> None:
+    (tmp_path / "am.yml").write_text(CONFIG)
+    flags = (f"--config.file={tmp_path}/am.yml", f"--storage.path={tmp_path}/data")
+    begin = 4_000_000_000
+    with serving("alertmanager", tmp_path, *flags, "--cluster.listen-address=") as client:
+        url = str(client.base_url)
+        assert incidents_of_silences(url, 0, 2**33) == []
+        matchers = [
+            {"name": "job", "value": "a", "isRegex": False, "isEqual": True},
+            {"name": "alertname", "value": "Down", "isRegex": False, "isEqual": True},
+            {"name": "instance", "value": "x.*", "isRegex": True, "isEqual": True},
+        ]
+        stamps = {"startsAt": "2096-10-02T07:06:40Z", "endsAt": "2096-10-02T08:06:40Z"}
+        body = {"matchers": matchers, **stamps, "createdBy": "me", "comment": "disk"}
+        assert client.post("/api/v2/silences", json=body).status_code == 200
+        wanted = Incident(begin, begin + 3600, "", (("job", "a"),), "disk", "silence", True)
+        assert incidents_of_silences(url, begin - 60, begin + 60) == [wanted]
+        assert incidents_of_silences(url, begin - 60, begin) == []
+    with pytest.raises(SourceError, match="is --silences right"):
+        incidents_of_silences(url, 0, 1)
+
+
+def test_what_is_no_alertmanager(server: object) -> None:
+    with pytest.raises(SourceError, match="--silences"):
+        incidents_of_silences(server.url, 0, 1)  # type: ignore[attr-defined]

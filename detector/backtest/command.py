@@ -18,7 +18,6 @@ from detector.backtest.run import Trace, replayed, replayed_group
 from detector.backtest.server import Cancelled
 from detector.backtest.sources import Loaded, Opened, opened
 from detector.backtest.truth import Incident
-from detector.durations import format_duration
 from detector.errors import ConfigError
 from detector.series import Int, Labels, SeriesMatrix
 from detector.settings import Settings
@@ -214,5 +213,4 @@ def described(outcome: Outcome) -> str:
     lengths = [length for days in outcome.history.values() for _, length in days]
     if not lengths:
         return "history: none"
-    low, high = (format_duration(round(x * DAY)) for x in (min(lengths), max(lengths)))
-    return f"history of a day: {low} to {high}"
+    return f"history behind a day of the replay: {min(lengths):.1f} to {max(lengths):.1f} days"

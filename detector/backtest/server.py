@@ -85,7 +85,9 @@ class ChunkedPrometheus(Prometheus):
         parts: list[Reading] = []
         for first in range(start // size * size, end + 1, size):
             if self._stop.is_set():
-                raise Cancelled("ended while reading; what was read is in --cache")
+                raise Cancelled(
+                    "ended while reading; --cache DIR keeps what is read for the next time"
+                )
             a, b = max(first, start), min(first + size - step, end)
             parts.append(self._chunk(queries, a, b, step, limit))
         return _joined(parts, step)

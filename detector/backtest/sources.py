@@ -120,6 +120,11 @@ def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
             asked = ", ".join(c.setting for c in signal.conditions if isinstance(c.test, str))
             if asked:
                 notes.append(f"{asked}: no server to ask; not in force for a file")
+            if recording.replaced:
+                notes.append(
+                    f"{path}: {recording.replaced} samples of {name} replaced by a later one of "
+                    "the same step"
+                )
             if recording.spacing >= 2 * grid.step:
                 apart = format_duration(recording.spacing)
                 notes.append(
