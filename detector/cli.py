@@ -194,6 +194,21 @@ def backtest(
         Path | None, typer.Option(help="Folder that keeps what was read, for the next time.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Threads; 0 is one a core.")] = 0,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Put beside us, on the same data: grafana (adaptive and robust of "
+            "promql-anomaly-detection) or rules:FILE, your alerting rules; repeatable."
+        ),
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another detector.yml to put beside this one; repeatable."),
+    ] = None,
+    write_back: Annotated[
+        str | None,
+        typer.Option(help="Write the scores to the server with this as label run, for Grafana."),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Replay stored series through the live path: what you would have been paged for.
@@ -215,6 +230,7 @@ def backtest(
     given = backtest_cli.Options(
         tuple(series or ()), since, until, tuple(signal or ()), step, kind, tuple(incidents or ()),
         tuple(truth or ()), tuple(alerts or ()), silences, tuple(inhibit or ()), budget,
-        tuple(require or ()), scores, report, markdown, cache, jobs,
+        tuple(require or ()), scores, report, markdown, cache, jobs, tuple(compare or ()),
+        tuple(against or ()), write_back,
     )  # fmt: skip
     raise typer.Exit(backtest_cli.run(settings, given, time.time()))

@@ -15,10 +15,14 @@ from rich.console import Console
 from detector.backtest.budget import parse_budget
 from detector.backtest.command import Outcome, backtest, described
 from detector.backtest.document import document
+from detector.backtest.duel_table import duels_document, duels_markdown, print_duels
 from detector.backtest.gate import failures, parse_requirement
-from detector.backtest.request import Request, check, moment, muting
+from detector.backtest.request import Request, check, compared, moment, muting, run_label
 from detector.backtest.scores_file import write_scores
 from detector.backtest.summary import markdown, print_summary
+from detector.backtest.telling import tell, telling
+from detector.backtest.write_back import WriteBack
+from detector.configuration import load
 from detector.durations import format_duration, parse_duration
 from detector.errors import ConfigError
 from detector.settings import KIND_POLICIES, Settings, known_kind
@@ -49,6 +53,9 @@ class Options:
     markdown: Path | None
     cache: Path | None
     jobs: int
+    compare: tuple[str, ...] = ()
+    against: tuple[Path, ...] = ()
+    write_back: str | None = None
 
 
 def run(settings: Settings, options: Options, now: float) -> int:
@@ -63,6 +70,8 @@ def run(settings: Settings, options: Options, now: float) -> int:
     """
     request = understood(options, now)
     check(request)
+    against = {str(path): _beside(settings, path) for path in options.against}
+    back = WriteBack(settings.prometheus, request.write_back) if request.write_back else None
     stop = threading.Event()
     before = {
         number: signals_module.signal(number, lambda *_: stop.set())
@@ -70,11 +79,24 @@ def run(settings: Settings, options: Options, now: float) -> int:
     }
     quiet = request.scores_only
     try:
-        outcome = backtest(settings, request, now, stop, (lambda line: None) if quiet else _say)
-        return _told(request, outcome)
+        with telling(quiet) as (say, progress):
+            sink = None if back is None else back.add
+            outcome = backtest(settings, request, now, stop, say, None, against, progress, sink)
+        code = _told(request, outcome)
+        if back is not None:
+            tell(back.said())
+            back.finish()
+        return code
     finally:
+        if back is not None:
+            back.close()
         for number, handler in before.items():
             signals_module.signal(number, handler)
+
+
+def _beside(settings: Settings, path: Path) -> Settings:
+    """Return another configuration, reading the same server."""
+    return load(path).model_copy(update={"prometheus": settings.prometheus})
 
 
 def understood(options: Options, now: float) -> Request:
@@ -112,6 +134,8 @@ def understood(options: Options, now: float) -> Request:
         budget=None if options.budget is None else parse_budget(options.budget),
         require=tuple(parse_requirement(text) for text in options.require),
         jobs=options.jobs,
+        compare=compared(options.compare),
+        write_back=run_label(options.write_back),
     )
 
 
@@ -121,23 +145,25 @@ def _told(request: Request, outcome: Outcome) -> int:
         traces = [one.trace for one in outcome.judged]
         rows, episodes = write_scores(request.scores, traces, outcome.stamps)
         for note in outcome.notes if request.scores_only else ():
-            _say(f"warning: {note}")
+            tell(f"warning: {note}")
         step = format_duration(outcome.step)
-        _say(f"{rows} steps of {step}, {episodes} episodes -> {request.scores}")
+        tell(f"{rows} steps of {step}, {episodes} episodes -> {request.scores}")
     failed = failures(request.require, outcome.found.figures)
     if request.report is not None:
         _write(request.report, json.dumps(_document(request, outcome, failed)))
     if request.markdown is not None:
         lines = [*outcome.notes, *(f"required: {line}" for line in failed)]
-        _write(request.markdown, markdown(outcome.found, lines, outcome.choice))
+        text = markdown(outcome.found, lines, outcome.choice)
+        _write(request.markdown, text + duels_markdown(outcome.found, outcome.duels))
     if not request.scores_only:
         notes = [described(outcome), *outcome.notes]
         console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         print_summary(console, outcome.found, notes, outcome.choice)
+        print_duels(console, outcome.found, outcome.duels)
     for line in failed:
-        _say(f"error: {line}")
+        tell(f"error: {line}")
     if not outcome.complete:
-        _say("cancelled; what was replayed until then is above and in the files")
+        tell("cancelled; what was replayed until then is above and in the files")
         return CANCELLED
     return 1 if failed else 0
 
@@ -153,6 +179,7 @@ def _document(request: Request, outcome: Outcome, failed: list[str]) -> dict[str
             for one in request.require
         ],
         "failed": failed,
+        "duels": duels_document(outcome.duels),
         "budget": None
         if choice is None
         else {
@@ -177,8 +204,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from detector.backtest.budget import CHOSEN_ON, Choice, choose
+from detector.backtest.document import MOST_SERIES
+from detector.backtest.duel import Duel, Watched, alike, duel, judged_rival
+from detector.backtest.foremost import Foremost
+from detector.backtest.grafana import grafana_alerts
 from detector.backtest.grouping import Inhibition, Route
-from detector.backtest.request import Request, threads
-from detector.backtest.results import Judged, Results, judge, results
-from detector.backtest.run import Trace, replayed, replayed_group
+from detector.backtest.request import STRATEGIES, Request, threads
+from detector.backtest.results import Judged, Results, joined, judge, results
+from detector.backtest.rival_rules import compared_files, read_rules, rule_alerts
+from detector.backtest.run import (
+    Trace,
+    collected,
+    picked,
+    replayed,
+    replayed_group,
+    replayed_shards,
+    stacked,
+)
 from detector.backtest.server import Cancelled
 from detector.backtest.sources import Loaded, Opened, opened
 from detector.backtest.truth import Incident
@@ -23,6 +37,13 @@ from detector.series import Int, Labels, SeriesMatrix
 from detector.settings import Settings
 
 DAY = 86_400
+
+
+# Told of each shard that is replayed: its scores, and the samples' own times where they differ
+# from the grid, [S, T].
+Sink = Callable[[Trace, Int | None], None]
+# Told how many of a signal's series are replayed.
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -38,6 +59,24 @@ class Outcome:
     stamps: dict[str, tuple[tuple[Labels, ...], Int]]
     complete: bool
     timing: dict[str, float] = field(default_factory=dict)
+    duels: list[Duel] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Who hears of a replay while it goes on.
+
+    Parameters
+    ----------
+    say : callable
+        Told a line after each signal.
+    progress : callable
+    sink : callable, optional
+    """
+
+    say: Callable[[str], None] = lambda line: None
+    progress: Progress = lambda signal, done, series: None
+    sink: Sink | None = None
 
 
 def backtest(
@@ -47,8 +86,11 @@ def backtest(
     stop: threading.Event,
     say: Callable[[str], None],
     executor: Executor | None = None,
+    against: Mapping[str, Settings] = MappingProxyType({}),
+    progress: Progress = Listening.progress,
+    sink: Sink | None = None,
 ) -> Outcome:
-    """Replay what is asked for, judge it, and look for the sensitivity that keeps to a budget.
+    """Replay what is asked for, judge it, compare it, look for the sensitivity for a budget.
 
     Parameters
     ----------
@@ -63,14 +105,29 @@ def backtest(
         Told a line after each signal.
     executor : Executor, optional
         What replays shards of series; threads without it.
+    against : mapping from name to Settings
+        Other configurations, to be put beside the first on the same data and incidents.
+    progress, sink : callable
+        See `Listening`.
 
     Raises
     ------
     ConfigError, SourceError
     """
     pool = executor or ThreadPoolExecutor(threads(request), thread_name_prefix="replay")
+    listening = Listening(say, progress, sink)
     try:
-        return _backtest(settings, request, now, stop, say, pool)
+        outcome = _backtest(settings, request, now, stop, listening, pool)
+        for name, other in against.items() if outcome.complete else ():
+            plain = replace(request, budget=None, compare=(), scores=None)
+            incidents = outcome.found.incidents
+            found = _backtest(other, plain, now, stop, Listening(say, progress), pool, incidents)
+            outcome.duels.append(duel(outcome.found, alike(name, found.found)))
+            outcome.complete &= found.complete
+            outcome.notes += [
+                f"{name}: {note}" for note in found.notes if note not in outcome.notes
+            ]
+        return outcome
     finally:
         if executor is None:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -81,12 +138,17 @@ def _backtest(
     request: Request,
     now: float,
     stop: threading.Event,
-    say: Callable[[str], None],
+    listening: Listening,
     pool: Executor,
+    incidents: tuple[Incident, ...] | None = None,
 ) -> Outcome:
-    source = opened(settings, request, now, stop, say)
+    source = opened(settings, request, now, stop, listening.say)
+    if incidents is None:
+        incidents = source.incidents
     grid, start, end = source.grid, source.start, source.end
-    incidents, inhibitions = source.incidents, source.inhibitions
+    inhibitions = source.inhibitions
+    rules = _compared_rules(source, request)
+    strategies = [name for name in request.compare if name in STRATEGIES]
     ranked, delay = not request.scores_only, settings.delay
     judged: list[Judged] = []
     kept: list[Loaded] = []
@@ -96,35 +158,58 @@ def _backtest(
     timing = {"read_seconds": 0.0, "replay_seconds": 0.0, "samples": 0.0}
     members = {name for group in source.groups for name in group.signals}
     traces: dict[str, tuple[SeriesMatrix, Trace]] = {}
+    others: dict[str, list[Watched]] = {name: [] for name in strategies}
+    shown = Foremost(None if request.scores is not None else MOST_SERIES)
     try:
-        for loaded, seconds in _timed(source.load()):
+        for number, (loaded, seconds) in enumerate(_timed(source.load())):
             began = time.perf_counter()
-            trace = replayed(loaded.signal, grid, loaded.samples, start, end, pool, stop)
-            trace = _born(trace, loaded)
-            judged.append(judge(trace, incidents, grid.step, delay, ranked))
+            name, count = loaded.signal.name, len(loaded.samples.labels)
+            parts: list[Judged] = []
+            whole: list[Trace] = []
+            empty = collected(loaded.signal, [], grid.step, start, end)
+            first = 0
+            for shard in replayed_shards(
+                loaded.signal, grid, loaded.samples, start, end, pool, stop, 2 * threads(request)
+            ):
+                trace = _born(shard, loaded)
+                part = judge(trace, incidents, grid.step, delay, ranked)
+                parts.append(replace(part, trace=empty))
+                shown.add(number, first, trace, part.alerts)
+                if listening.sink is not None:
+                    stamps = loaded.stamps
+                    listening.sink(trace, None if stamps is None else _own(stamps, loaded, trace))
+                if name in members:
+                    whole.append(trace)
+                first += len(trace.labels)
+                listening.progress(name, first, count)
+            judged.append(joined(parts, empty))
             took = time.perf_counter() - began
             timing["read_seconds"] += seconds
             timing["replay_seconds"] += took
             timing["samples"] += int((~loaded.samples.between(start, end).absent).sum())
-            name = loaded.signal.name
             outcome.history[name] = _history(loaded, grid.history, start, end)
             if loaded.stamps is not None:
                 outcome.stamps[name] = loaded.samples.labels, loaded.stamps
             if request.budget is not None:
                 kept.append(loaded)
             if name in members:
-                traces[name] = loaded.samples, trace
-            say(
-                f"{name}: {len(trace.labels)} series, read in {seconds:.1f} s, replayed in "
-                f"{took:.1f} s"
+                traces[name] = loaded.samples, stacked(whole) or empty
+            for strategy in strategies:
+                others[strategy] += grafana_alerts(strategy, name, loaded.samples, start, end, pool)
+            listening.say(
+                f"{name}: {first} series, read in {seconds:.1f} s, replayed in {took:.1f} s"
             )
             if stop.is_set():
                 raise Cancelled("ended while replaying")
-        for group in source.groups:
+        for number, group in enumerate(source.groups, len(judged)):
             known = {name: traces[name] for name in group.signals if name in traces}
             trace = replayed_group(group, grid, known, start, end)
-            judged.append(judge(trace, incidents, grid.step, delay, ranked))
-            say(f"{group.name}: group, {len(trace.labels)} series")
+            part = judge(trace, incidents, grid.step, delay, ranked)
+            shown.add(number, 0, trace, part.alerts)
+            if listening.sink is not None:
+                listening.sink(trace, None)
+            judged.append(replace(part, trace=picked(trace, [])))
+            listening.say(f"{group.name}: group, {len(trace.labels)} series")
         if request.budget is not None:
             outcome.choice = _chosen(
                 request.budget, kept, source, incidents, inhibitions, delay, pool, stop
@@ -135,14 +220,36 @@ def _backtest(
             f"cancelled: {len(judged)} of {len(source.names)} signals are judged, the last one "
             "perhaps without all its series"
         )
+    judged[:] = [replace(one, trace=shown.of(i, one.trace)) for i, one in enumerate(judged)]
     outcome.found = results(judged, incidents, start, end, Route(), inhibitions)
     outcome.timing = timing
-    if not any(len(one.trace.labels) for one in judged) and outcome.complete:
+    if not any(len(one.labels) for one in judged) and outcome.complete:
         raise ConfigError(
             f"no samples of {', '.join(source.names) or 'any signal'} in the range; are --from, "
             "--to and the signals right?"
         )
+    outcome.duels += [
+        duel(outcome.found, judged_rival(name, outcome.found, found, grid.step, inhibitions))
+        for name, found in (rules | others).items()
+    ]
     return outcome
+
+
+def _compared_rules(source: Opened, request: Request) -> dict[str, list[Watched]]:
+    """Return the alerts of each rule file that is compared with; notes go to the source's."""
+    found = {}
+    for name, path in compared_files(request.compare):
+        assert source.server is not None
+        alerts, notes = rule_alerts(source.server, read_rules(path), source.start, source.end)
+        found[name] = alerts
+        source.notes.extend(notes)
+    return found
+
+
+def _own(stamps: Int, loaded: Loaded, trace: Trace) -> Int:
+    """Return the rows of the samples' own times that belong to a trace."""
+    row = {key: s for s, key in enumerate(loaded.samples.labels)}
+    return stamps[[row[key] for key in trace.labels]]
 
 
 def _chosen(

@@ -49,7 +49,7 @@ def document(
             "kind": one.trace.signal.kind,
             "model": one.trace.signal.model,
             "sensitivity": one.trace.signal.policy.sensitivity,
-            "series": len(one.trace.labels),
+            "series": len(one.labels),
             "figures": found.by_signal[one.trace.signal.name],
             "history_days": [list(pair) for pair in history.get(one.trace.signal.name, ())],
         }

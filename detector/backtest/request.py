@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 from detector.backtest.gate import Requirement
 from detector.durations import parse_duration
 from detector.errors import ConfigError
+
+# What `--compare` takes beside `grafana`: one of its strategies, or a rule file.
+STRATEGIES = ("adaptive", "robust")
+RULES = "rules:"
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,11 @@ class Request:
     require : tuple of Requirement
     jobs : int
         Threads; 0 for one a core.
+    compare : tuple of str
+        What is put beside us: `adaptive`, `robust` (the strategies of Grafana's rules), or
+        `rules:FILE`.
+    write_back : str
+        Label `run` of the scores written to the server; empty for none.
     """
 
     files: tuple[Path, ...] = ()
@@ -59,6 +69,8 @@ class Request:
     budget: float | None = None
     require: tuple[Requirement, ...] = ()
     jobs: int = 0
+    compare: tuple[str, ...] = ()
+    write_back: str = ""
 
     @property
     def outputs(self) -> dict[str, Path]:
@@ -69,7 +81,7 @@ class Request:
     @property
     def scores_only(self) -> bool:
         """Whether nothing but the scores is asked for."""
-        asked = (self.incidents, self.alerts, self.truth, self.silences, self.require)
+        asked = (self.incidents, self.alerts, self.truth, self.silences, self.require, self.compare)
         return list(self.outputs) == ["--scores"] and self.budget is None and not any(asked)
 
 
@@ -88,6 +100,12 @@ def check(request: Request) -> None:
         raise ConfigError(
             "--alerts, --truth, --inhibit, --signal and --cache need a server; with files give "
             "--incidents"
+        )
+    rules = any(one.startswith(RULES) for one in request.compare)
+    if request.files and (rules or request.write_back):
+        raise ConfigError(
+            "--compare rules:FILE and --write-back need a server; with files "
+            "--compare grafana and --against are possible"
         )
     if not request.files and request.start is None:
         raise ConfigError("give files to read, or --from (such as 30d) to read the server")
@@ -144,6 +162,43 @@ def muting(text: str) -> tuple[str, tuple[str, ...]]:
     if not name.strip():
         raise ConfigError(f"--inhibit {text!r}: write for example JobDown:job")
     return name.strip(), tuple(word.strip() for word in labels.split(",") if word.strip())
+
+
+def compared(given: Sequence[str]) -> tuple[str, ...]:
+    """Return what is compared with; `grafana` stands for both its strategies.
+
+    Raises
+    ------
+    ConfigError
+
+    Examples
+    --------
+    >>> compared(["grafana", "rules:alerts.yml"])
+    ('adaptive', 'robust', 'rules:alerts.yml')
+    """
+    found: dict[str, None] = {}
+    for text in given:
+        if text == "grafana":
+            found |= dict.fromkeys(STRATEGIES)
+        elif text in STRATEGIES or (text.startswith(RULES) and text != RULES):
+            found[text] = None
+        else:
+            raise ConfigError(
+                f"--compare {text!r}: write grafana, {', '.join(STRATEGIES)} or rules:FILE"
+            )
+    return tuple(found)
+
+
+def run_label(text: str | None) -> str:
+    """Return the name of a run to write back; empty for none.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if text is not None and not text.strip():
+        raise ConfigError("--write-back: give the run a name, such as tuned-2")
+    return "" if text is None else text.strip()
 
 
 def threads(request: Request) -> int:

@@ -48,9 +48,13 @@ class Alert:
 
 @dataclass(frozen=True)
 class Judged:
-    """One signal against the incidents: its alerts, and the sums that figures are made of."""
+    """One signal against the incidents: its alerts, and the sums that figures are made of.
+
+    `labels` are all its series; `trace` may have been cut to those that a report draws.
+    """
 
     trace: Trace
+    labels: tuple[Labels, ...]
     alerts: tuple[Alert, ...]
     series_steps: int
     alert_steps: int
@@ -60,7 +64,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Results:
-    """All signals judged together; `figures` by name, None where one is not defined."""
+    """All signals judged together; `figures` by name, None where one is not defined.
+
+    `watched` are the indices of the incidents that concern a series that was read.
+    """
 
     start: int
     end: int
@@ -70,6 +77,7 @@ class Results:
     pages: tuple[Page, ...]
     figures: dict[str, float | None]
     by_signal: dict[str, dict[str, float | None]]
+    watched: tuple[int, ...] = ()
 
 
 def judge(
@@ -109,11 +117,25 @@ def judge(
     written = trace.state != GONE
     return Judged(
         trace,
-        tuple(sorted(found, key=lambda one: (one.firing.start, one.labels))),
+        trace.labels,
+        tuple(sorted(found, key=_order)),
         int(written.sum()),
         in_alert // step,
         int((trace.state == State.NO_DATA).sum()),
         tuple(ranking),
+    )
+
+
+def joined(parts: Sequence[Judged], trace: Trace) -> Judged:
+    """Return what was found in several shards of a signal, with the trace that is kept of it."""
+    return Judged(
+        trace,
+        tuple(key for one in parts for key in one.labels),
+        tuple(sorted((alert for one in parts for alert in one.alerts), key=_order)),
+        sum(one.series_steps for one in parts),
+        sum(one.alert_steps for one in parts),
+        sum(one.silent_steps for one in parts),
+        tuple(value for one in parts for value in one.ranking),
     )
 
 
@@ -135,7 +157,7 @@ def results(
         seen.setdefault(labels, []).append(alert.firing)
         false |= set() if alert.incidents else {(labels, alert.firing)}
     sent = pages(seen, route, inhibitions)
-    series = [(one.trace.signal.name, key) for one in judged for key in one.trace.labels]
+    series = [(one.trace.signal.name, key) for one in judged for key in one.labels]
     watched = [
         i
         for i, one in enumerate(incidents)
@@ -147,14 +169,15 @@ def results(
         mine = [
             i
             for i, incident in enumerate(incidents)
-            if any(incident.concerns(name, key) for key in one.trace.labels)
+            if any(incident.concerns(name, key) for key in one.labels)
         ]
         own = [page for page in sent if dict(page.alerts[0][0]).get("signal") == name]
-        by_signal[name] = _figures([one], one.alerts, incidents, mine, own, false, end - start)
-    delays = tuple(_delay(i, incidents, every) for i in range(len(incidents)))
+        by_signal[name] = figures_of([one], one.alerts, incidents, mine, own, false, end - start)
+    delays = tuple(delay_of(i, incidents, every) for i in range(len(incidents)))
     return Results(
         start, end, tuple(incidents), delays, every, tuple(sent),
-        _figures(judged, every, incidents, watched, sent, false, end - start), by_signal,
+        figures_of(judged, every, incidents, watched, sent, false, end - start), by_signal,
+        tuple(watched),
     )  # fmt: skip
 
 
@@ -167,6 +190,10 @@ def alert_labels(alert: Alert, kind: str) -> Labels:
     """Return the labels under which Alertmanager knows an alert."""
     own = output_labels(alert.labels, alert.signal, kind)
     return label_set({**own, "alertname": alert_name(kind), "category": "anomaly"})
+
+
+def _order(alert: Alert) -> tuple[int, Labels]:
+    return alert.firing.start, alert.labels
 
 
 def _alert(
@@ -185,7 +212,7 @@ def _alert(
     peak = int(a + np.argmax(np.nan_to_num(trace.score[s, a:b], nan=-1.0)))
     channel = int(trace.channel[s, peak])
     begun = int(trace.times[a])
-    mine = tuple(i for i in concerned if _belongs(incidents[i], dated, begun, step))
+    mine = tuple(i for i in concerned if belongs(incidents[i], dated, begun, step))
     return Alert(
         trace.signal.name,
         trace.labels[s],
@@ -197,14 +224,14 @@ def _alert(
     )
 
 
-def _belongs(incident: Incident, firing: Firing, begun: int, step: int) -> bool:
+def belongs(incident: Incident, firing: Firing, begun: int, step: int) -> bool:
     """Return whether an alert is the incident's: its anomaly begins near or within it."""
     last = max(incident.end, incident.start + LATE_STEPS * step)
     near = incident.start - EARLY_STEPS * step <= begun < last
     return near and firing.end > incident.start
 
 
-def _delay(i: int, incidents: Sequence[Incident], alerts: Sequence[Alert]) -> int | None:
+def delay_of(i: int, incidents: Sequence[Incident], alerts: Sequence[Alert]) -> int | None:
     """Return seconds from the onset to the first alert of an incident; None when it is missed.
 
     One that began, rightly, in another incident and still fires has found it at once.
@@ -229,7 +256,7 @@ def _during(trace: Trace, incidents: Sequence[Incident]) -> Bool:
     return label
 
 
-def _figures(
+def figures_of(
     judged: Sequence[Judged],
     alerts: Sequence[Alert],
     incidents: Sequence[Incident],
@@ -238,7 +265,7 @@ def _figures(
     wrong: Set[tuple[Labels, Firing]],
     seconds: int,
 ) -> dict[str, float | None]:
-    delays = [_delay(i, incidents, alerts) for i in watched]
+    delays = [delay_of(i, incidents, alerts) for i in watched]
     found = [delay for delay in delays if delay is not None]
     false = [one for one in alerts if not one.incidents]
     false_pages = [page for page in sent if set(page.alerts) <= wrong]

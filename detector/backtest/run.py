@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from concurrent.futures import Executor
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +22,8 @@ from detector.series import Float, Group, Int, Labels, Scores, SeriesMatrix, Sig
 
 # Series replayed in one piece: enough to share what a fit has in common, few enough to cancel.
 SHARD = 32
+# Shards in work or done and not yet taken, unless told otherwise.
+AHEAD = 8
 FIELDS = ("observed", "expected", "lower", "upper", "score")
 
 
@@ -43,7 +48,7 @@ class Trace:
     channels: tuple[str, ...] = names.CHANNELS
 
 
-def replayed(
+def replayed_shards(
     signal: Signal,
     schedule: Schedule,
     samples: SeriesMatrix,
@@ -51,8 +56,9 @@ def replayed(
     end: int,
     executor: Executor,
     stop: threading.Event,
-) -> Trace:
-    """Replay a signal over [start, end), as a live run would have scored it.
+    ahead: int = AHEAD,
+) -> Iterator[Trace]:
+    """Replay a signal over [start, end), as a live run would have scored it, shard by shard.
 
     Parameters
     ----------
@@ -63,43 +69,77 @@ def replayed(
     executor : Executor
         Any; each shard of series is one call with picklable arguments.
     stop : threading.Event
-        When it is set, shards not begun are left out: the trace has the series that are done.
+        When it is set, shards not begun are left out.
+    ahead : int
+        Shards that may be done before one is taken: they bound the memory, not the executor.
+
+    Yields
+    ------
+    Trace
+        In the order of the series.
     """
-    shards = [
-        replace(
-            samples,
-            labels=samples.labels[a : a + SHARD],
-            values=samples.values[a : a + SHARD],
-            absent=samples.absent[a : a + SHARD],
-            mask=None if samples.mask is None else samples.mask[a : a + SHARD],
-        )
-        for a in range(0, max(len(samples.labels), 1), SHARD)
-    ]
-    tasks = [executor.submit(replay_shard, signal, schedule, one, start, end) for one in shards]
-    done: list[Trace] = []
-    for task in tasks:
-        while not stop.is_set():
-            try:
-                done.append(task.result(timeout=0.2))
-                break
-            except TimeoutError:
-                continue
+    rest = iter(range(0, max(len(samples.labels), 1), SHARD))
+
+    def submit(a: int) -> Future[Trace]:
+        part = part_of(samples, a, a + SHARD)
+        return executor.submit(replay_shard, signal, schedule, part, start, end)
+
+    tasks = deque(submit(a) for a in islice(rest, ahead))
+    while tasks:
         if stop.is_set():
             for waiting in tasks:
                 waiting.cancel()
-            break
-    if not done:
-        return collected(signal, [], schedule.step, start, end)
+            return
+        try:
+            trace = tasks[0].result(timeout=0.2)
+        except TimeoutError:
+            continue
+        tasks.popleft()
+        tasks.extend(submit(a) for a in islice(rest, 1))
+        yield trace
+
+
+def replayed(
+    signal: Signal,
+    schedule: Schedule,
+    samples: SeriesMatrix,
+    start: int,
+    end: int,
+    executor: Executor,
+    stop: threading.Event,
+) -> Trace:
+    """Replay all series of a signal at once; see `replayed_shards`."""
+    done = replayed_shards(signal, schedule, samples, start, end, executor, stop)
+    return stacked(list(done)) or collected(signal, [], schedule.step, start, end)
+
+
+def stacked(parts: Sequence[Trace]) -> Trace | None:
+    """Return the series of several traces of one signal as one; None of none."""
+    if not parts:
+        return None
+    rows: dict[str, Any] = {
+        name: np.concatenate([getattr(one, name) for one in parts])
+        for name in (*FIELDS, "state", "channel")
+    }
+    return replace(parts[0], labels=tuple(key for one in parts for key in one.labels), **rows)
+
+
+def picked(trace: Trace, series: Sequence[int]) -> Trace:
+    """Return copies of some series of a trace."""
+    rows: dict[str, Any] = {
+        name: getattr(trace, name)[list(series)] for name in (*FIELDS, "state", "channel")
+    }
+    return replace(trace, labels=tuple(trace.labels[s] for s in series), **rows)
+
+
+def part_of(samples: SeriesMatrix, a: int, b: int) -> SeriesMatrix:
+    """Return some series, by number, without copying their samples."""
     return replace(
-        done[0],
-        labels=tuple(key for one in done for key in one.labels),
-        observed=np.concatenate([one.observed for one in done]),
-        expected=np.concatenate([one.expected for one in done]),
-        lower=np.concatenate([one.lower for one in done]),
-        upper=np.concatenate([one.upper for one in done]),
-        score=np.concatenate([one.score for one in done]),
-        state=np.concatenate([one.state for one in done]),
-        channel=np.concatenate([one.channel for one in done]),
+        samples,
+        labels=samples.labels[a:b],
+        values=samples.values[a:b],
+        absent=samples.absent[a:b],
+        mask=None if samples.mask is None else samples.mask[a:b],
     )
 
 

@@ -48,7 +48,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Opened:
-    """A source: the grids, the range, the incidents in it; `load` reads signal by signal."""
+    """A source: the grids, the range, the incidents in it; `load` reads signal by signal.
+
+    `server` answers other questions about the same range; files have none.
+    """
 
     grid: Schedule
     start: int
@@ -59,6 +62,7 @@ class Opened:
     inhibitions: list[Inhibition] = field(default_factory=list)
     groups: tuple[Group, ...] = ()
     notes: list[str] = field(default_factory=list)
+    server: ChunkedPrometheus | None = None
 
 
 def opened(
@@ -220,7 +224,7 @@ def _of_server(
             yield Loaded(signal, samples, born=born)
 
     every = tuple(signal.name for signal in signals)
-    return Opened(grid, start, end, every, load, incidents, inhibitions, groups, notes)
+    return Opened(grid, start, end, every, load, incidents, inhibitions, groups, notes, source)
 
 
 def _firings_of(

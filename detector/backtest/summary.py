@@ -32,7 +32,7 @@ def rows(found: Results) -> list[tuple[str, ...]]:
 def lines(found: Results, notes: Sequence[str]) -> list[str]:
     """Return what a table cannot say: missed incidents, the worst false alarms, notes."""
     missed = [
-        f"missed: {_when(one.start)} for {format_duration(one.end - one.start)}"
+        f"missed: {when(one.start)} for {format_duration(one.end - one.start)}"
         + (f", {one.note}" if one.note else "")
         + (" (weak label)" if one.weak else "")
         for one, delay in zip(found.incidents, found.delays, strict=True)
@@ -46,7 +46,7 @@ def lines(found: Results, notes: Sequence[str]) -> list[str]:
 def span(found: Results) -> str:
     """Return the range that was replayed."""
     length = format_duration(found.end - found.start)
-    return f"{_when(found.start)} to {_when(found.end)} UTC, {length}"
+    return f"{when(found.start)} to {when(found.end)} UTC, {length}"
 
 
 def print_summary(
@@ -54,9 +54,9 @@ def print_summary(
 ) -> None:
     """Print a table on a terminal, tab-separated lines elsewhere."""
     console.print(span(found), markup=False)
-    _print_table(console, COLUMNS, rows(found))
+    print_table(console, COLUMNS, rows(found))
     if choice is not None:
-        _print_table(console, choice.columns, choice.rows)
+        print_table(console, choice.columns, choice.rows)
         console.print(choice.verdict, markup=False)
     for line in lines(found, notes):
         console.print(line, markup=False)
@@ -64,9 +64,9 @@ def print_summary(
 
 def markdown(found: Results, notes: Sequence[str], choice: Choice | None) -> str:
     """Return the summary as Markdown."""
-    parts = [f"### Backtest: {span(found)}", _markdown_table(COLUMNS, rows(found))]
+    parts = [f"### Backtest: {span(found)}", markdown_table(COLUMNS, rows(found))]
     if choice is not None:
-        parts += [_markdown_table(choice.columns, choice.rows), choice.verdict]
+        parts += [markdown_table(choice.columns, choice.rows), choice.verdict]
     said = lines(found, notes)
     if said:
         parts.append("\n".join(f"- {_escaped(line)}" for line in said))
@@ -76,15 +76,16 @@ def markdown(found: Results, notes: Sequence[str], choice: Choice | None) -> str
 def _cells(figures: dict[str, float | None]) -> tuple[str, ...]:
     return (
         f"{figures['found']:g}/{figures['incidents']:g}",
-        *(_ratio(figures["recall"]),),
-        *(_duration(figures[name]) for name in ("delay_median_seconds", "delay_p90_seconds")),
-        *(_ratio(figures[name]) for name in ("precision", "f1", "vus_pr")),
+        *(ratio(figures["recall"]),),
+        *(duration(figures[name]) for name in ("delay_median_seconds", "delay_p90_seconds")),
+        *(ratio(figures[name]) for name in ("precision", "f1", "vus_pr")),
         *(f"{figures[name] or 0:.2f}" for name in ("false_alerts_per_week", "pages_per_week")),
         *(_share(figures[name]) for name in ("time_in_alert_ratio", "no_data_ratio")),
     )
 
 
-def _ratio(value: float | None) -> str:
+def ratio(value: float | None) -> str:
+    """Return a share with two digits; a dash where there is none."""
     return "-" if value is None else f"{value:.2f}"
 
 
@@ -92,11 +93,13 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Return seconds as a duration; a dash where there are none."""
     return "-" if seconds is None else format_duration(round(seconds))
 
 
-def _when(seconds: int) -> str:
+def when(seconds: int) -> str:
+    """Return a time in UTC, to the minute."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
@@ -104,12 +107,13 @@ def _false(alert: Alert) -> str:
     channel = f", {alert.channel}" if alert.channel else ""
     length = format_duration(alert.firing.end - alert.firing.start)
     return (
-        f"false: {_when(alert.firing.start)} for {length}, {alert.signal} {text_of(alert.labels)}, "
+        f"false: {when(alert.firing.start)} for {length}, {alert.signal} {text_of(alert.labels)}, "
         f"score {alert.peak:.1f}{channel}"
     )
 
 
-def _print_table(console: Console, header: Sequence[str], body: Sequence[tuple[str, ...]]) -> None:
+def print_table(console: Console, header: Sequence[str], body: Sequence[tuple[str, ...]]) -> None:
+    """Print a table on a terminal, tab-separated lines elsewhere."""
     if not console.is_terminal:
         for line in (header, *body):
             # The console itself would turn tabs into spaces.
@@ -121,7 +125,8 @@ def _print_table(console: Console, header: Sequence[str], body: Sequence[tuple[s
     console.print(table)
 
 
-def _markdown_table(header: Sequence[str], body: Sequence[tuple[str, ...]]) -> str:
+def markdown_table(header: Sequence[str], body: Sequence[tuple[str, ...]]) -> str:
+    """Return a table as Markdown."""
     out = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     out += ["| " + " | ".join(map(_escaped, line)) + " |" for line in body]
     return "\n".join(out)
