@@ -20,6 +20,7 @@ from detector.errors import ConfigError
 
 # No rule is left out because it has many results.
 NO_LIMIT = 10_000_000
+_NONE = re.compile("0+[a-z]*")
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,13 @@ def _grid(start: int, end: int, step: int) -> tuple[int, int, int]:
 
 
 def _alert(rule: dict[str, Any], every: str) -> AlertingRule:
-    patience = Rule(*(parse_duration(str(rule.get(k, "0s"))) for k in ("for", "keep_firing_for")))
+    patience = Rule(*(_patience(rule.get(k)) for k in ("for", "keep_firing_for")))
     added = {str(k): str(v) for k, v in (rule.get("labels") or {}).items()}
     fixed = {k: v for k, v in added.items() if "{{" not in v}
     interval = max(int(parse_duration(str(every))), 1)
     return AlertingRule(str(rule["alert"]), str(rule["expr"]), patience, fixed, interval)
+
+
+def _patience(text: object) -> float:
+    """Return seconds; a rule may also write that it has none."""
+    return 0.0 if text is None or _NONE.fullmatch(str(text)) else parse_duration(str(text))
