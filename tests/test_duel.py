@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from server import Server
 from test_backtest_server import ASKED, OUTAGE, SIGNALS, replay, seeded, settings_for
 from test_cli_detector import Result, config, one_line
 from test_cli_detector import detector as detector  # the fixture
+from tools import run
 
 from detector.backtest.alerting import Firing
 from detector.backtest.command import backtest
@@ -75,34 +75,51 @@ def test_an_incident_of_another_job_is_not_found() -> None:
     assert rival.delays == (300,)
 
 
-def test_rules_fire_as_a_real_prometheus_had_them_fire(server: Server, tmp_path: Path) -> None:
-    """A live Prometheus evaluates each second; the file is evaluated over its past afterwards."""
-    rule = {"alert": "High", "expr": "load > 5", "for": "2s", "labels": {"severity": "page"}}
-    kept = {"alert": "Kept", "expr": "load > 5", "keep_firing_for": "3s"}
-    groups = {"groups": [{"name": "g", "interval": "1s", "rules": [rule, kept]}]}
+def test_rules_fire_as_promtool_has_them_fire(server: Server, tmp_path: Path) -> None:
+    """The same file on the same samples: here over the past of a server, there rule by rule."""
+    rules = [
+        {"alert": "High", "expr": "load > 5", "for": "2m", "labels": {"severity": "page"}},
+        {"alert": "Kept", "expr": "load > 5", "for": "0s", "keep_firing_for": "3m"},
+        {"alert": "All", "expr": "sum by (zone) (load) > 11 or load == 0", "for": "1m"},
+        {"alert": "Rising", "expr": "deriv(load[5m]) > 0.01"},
+    ]
     path = tmp_path / "alerts.yml"
-    path.write_text(yaml.safe_dump(groups), encoding="utf-8")
-    begun = int(time.time())
-    assert server.load(path.read_text(encoding="utf-8")) == 200
-    plan = [9, 9, 9, 9, 9, 1, 1, 9, 1, 1, 1, 1, 1]
-    for value in plan:
-        server.write("load", np.array([int(time.time())]), float(value), job="a")
-        time.sleep(1.0)
-    end = int(time.time())
+    path.write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": rules}]}), encoding="utf-8")
+    rng = np.random.default_rng(5)
+    count = 120
+    begun = NOW - count * 60
+    times = begun + np.arange(count) * 60
+    load = {job: rng.integers(0, 4, count // 4).repeat(4) * 3 for job in "ab"}
+    for job, values in load.items():
+        server.write("load", times, values.astype(float), job=job, zone="z")
     source = ChunkedPrometheus(settings_for(server).prometheus, None, _never())
-    found, notes = rule_alerts(source, read_rules(path), begun, end)
+    found, notes = rule_alerts(source, read_rules(path), begun, NOW)
     assert notes == []
-    for name in ("High", "Kept"):
-        query = f'ALERTS{{alertname="{name}",alertstate="firing",severity=~".*"}}[1m]'
-        (series,) = server.query(query, end)
-        live = [float(t) for t, _ in series["values"]]
-        own = [one.firing for one in found if dict(one.identity)["alertname"] == name]
-        # Evaluations of the live rule lie between those of the grid: within one of them.
-        assert abs(own[0].start - live[0]) <= 2
-        assert abs(own[-1].end - live[-1]) <= 2.5
-        spells = 1 + int((np.diff(live) > 1.5).sum())
-        assert len(own) == spells
-        assert dict(found[0].identity)["severity"] == "page"
+    names = [rule["alert"] for rule in rules]
+    assert {dict(one.identity)["alertname"] for one in found} == set(names)
+    asked = []
+    for i, t in enumerate(times):
+        samples = [
+            'ALERTS{alertstate="firing",' + ",".join(f'{k}="{v}"' for k, v in one.identity) + "}"
+            for one in found
+            if one.firing.start <= t < one.firing.end
+        ]
+        asked.append(
+            {"expr": 'ALERTS{alertstate="firing"}', "eval_time": f"{i}m",
+             "exp_samples": [{"labels": text, "value": 1} for text in samples]}
+        )  # fmt: skip
+    given = [
+        {"series": f'load{{job="{job}",zone="z"}}', "values": " ".join(map(str, values))}
+        for job, values in load.items()
+    ]
+    document = {
+        "rule_files": ["alerts.yml"],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": given, "promql_expr_test": asked}],
+    }
+    (tmp_path / "t.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    done = run("promtool", "test", "rules", tmp_path / "t.yml")
+    assert done.returncode == 0, (done.stdout + done.stderr)[:3000]
 
 
 def _never() -> threading.Event:
