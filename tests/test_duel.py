@@ -15,7 +15,7 @@ from server import Server
 from test_backtest_server import ASKED, OUTAGE, SIGNALS, replay, seeded, settings_for
 from test_cli_detector import Result, config, one_line
 from test_cli_detector import detector as detector  # the fixture
-from tools import run
+from tools import ROOT, run
 
 from detector.backtest.alerting import Firing
 from detector.backtest.command import backtest
@@ -162,6 +162,10 @@ def test_the_duel_from_a_server(
         assert duels[name]["alone"] == 1
         assert duels[name]["figures"]["recall"] == 0.0
     assert set(duels["dull.yml"]["figures"]) == set(report["figures"])
+    described = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    (first, *_) = report["duels"]
+    keys = {*first, *first["incidents"][0], *alert}
+    assert {key for key in keys if f"`{key}`" not in described} == set()
     markdown = (tmp_path / "m.md").read_text()
     assert "| beside us | found |" in markdown
     assert "| incident | what | detector |" in markdown
