@@ -30,7 +30,7 @@ def test_shards_give_what_the_whole_gives() -> None:
     whole = replace(whole, score=scores)
     once = judge(whole, incidents, 60, 30)
     for most, size in ((None, 2), (6, 1), (3, 2), (1, 6)):
-        shown, parts = Foremost(most), []
+        shown, parts = Foremost(most, room=0), []
         for a in range(0, 6, size):
             part = picked(whole, range(a, a + size))
             parts.append(judge(part, incidents, 60, 30))
@@ -46,6 +46,15 @@ def test_shards_give_what_the_whole_gives() -> None:
         drawn = document(in_parts, [one], 60, {}, {})["series"]
         wanted = document(all_at_once, [once], 60, {}, {})["series"]
         assert drawn == wanted[: most or 6]
+
+
+def test_all_are_kept_while_there_is_room() -> None:
+    whole = trace(STATES)
+    for room, kept in ((6 * LENGTH, 6), (6 * LENGTH - 1, 2)):
+        shown = Foremost(2, room)
+        shown.add(0, 0, whole, [])
+        assert len(shown.of(0, whole).labels) == kept
+        assert shown.dropped == (kept == 2)
 
 
 def test_a_bar_on_a_terminal_and_lines_elsewhere() -> None:

@@ -223,6 +223,11 @@ def _backtest(
     judged[:] = [replace(one, trace=shown.of(i, one.trace)) for i, one in enumerate(judged)]
     outcome.found = results(judged, incidents, start, end, Route(), inhibitions)
     outcome.timing = timing
+    if shown.dropped:
+        outcome.notes.append(
+            f"too many series to keep all scores: {MOST_SERIES} are drawn, those with the most "
+            "alerts; the figures are of all"
+        )
     if not any(len(one.labels) for one in judged) and outcome.complete:
         raise ConfigError(
             f"no samples of {', '.join(source.names) or 'any signal'} in the range; are --from, "
