@@ -20,7 +20,7 @@ from detector.backtest.summary import (
 
 COLUMNS = (
     "beside us", "found", "recall", "delay p50", "precision", "false/week", "pages/week",
-    "we: earlier", "same", "later", "missed", "alone", "noise",
+    "we: earlier", "same", "later", "missed", "alone", "we are",
 )  # fmt: skip
 WORDS = (EARLIER, SAME, LATER, MISSED, ALONE)
 # Incidents listed on a terminal; Markdown and report.json have them all.
