@@ -16,6 +16,8 @@ from detector.backtest.budget import parse_budget
 from detector.backtest.command import Outcome, backtest, described
 from detector.backtest.document import document
 from detector.backtest.gate import failures, parse_requirement
+from detector.backtest.packed import packed
+from detector.backtest.page import page
 from detector.backtest.request import Request, check, moment, muting
 from detector.backtest.scores_file import write_scores
 from detector.backtest.summary import markdown, print_summary
@@ -46,6 +48,7 @@ class Options:
     require: tuple[str, ...]
     scores: Path | None
     report: Path | None
+    html: Path | None
     markdown: Path | None
     cache: Path | None
     jobs: int
@@ -108,6 +111,7 @@ def understood(options: Options, now: float) -> Request:
         cache=options.cache,
         scores=options.scores,
         report=options.report,
+        html=options.html,
         markdown=options.markdown,
         budget=None if options.budget is None else parse_budget(options.budget),
         require=tuple(parse_requirement(text) for text in options.require),
@@ -125,8 +129,19 @@ def _told(request: Request, outcome: Outcome) -> int:
         step = format_duration(outcome.step)
         _say(f"{rows} steps of {step}, {episodes} episodes -> {request.scores}")
     failed = failures(request.require, outcome.found.figures)
-    if request.report is not None:
-        _write(request.report, json.dumps(_document(request, outcome, failed)))
+    if request.report is not None or request.html is not None:
+        found = _document(request, outcome, failed)
+        if request.report is not None:
+            _write(request.report, json.dumps(found))
+        if request.html is not None:
+            scores = packed(
+                outcome.found,
+                outcome.judged,
+                outcome.step,
+                outcome.lag,
+                inhibitions=outcome.inhibitions,
+            )
+            _write(request.html, page(found, scores))
     if request.markdown is not None:
         lines = [*outcome.notes, *(f"required: {line}" for line in failed)]
         _write(request.markdown, markdown(outcome.found, lines, outcome.choice))

@@ -13,7 +13,7 @@ import numpy as np
 from detector.backtest.budget import CHOSEN_ON, Choice, choose
 from detector.backtest.grouping import Inhibition, Route
 from detector.backtest.request import Request, threads
-from detector.backtest.results import Judged, Results, judge, results
+from detector.backtest.results import Judged, Results, judge, lag_of, results
 from detector.backtest.run import Trace, replayed, replayed_group
 from detector.backtest.server import Cancelled
 from detector.backtest.sources import Loaded, Opened, opened
@@ -37,6 +37,8 @@ class Outcome:
     history: dict[str, list[tuple[int, float]]]
     stamps: dict[str, tuple[tuple[Labels, ...], Int]]
     complete: bool
+    lag: int
+    inhibitions: list[Inhibition]
     timing: dict[str, float] = field(default_factory=dict)
 
 
@@ -91,7 +93,16 @@ def _backtest(
     judged: list[Judged] = []
     kept: list[Loaded] = []
     outcome = Outcome(
-        results([], incidents, start, end), judged, grid.step, None, source.notes, {}, {}, True
+        results([], incidents, start, end),
+        judged,
+        grid.step,
+        None,
+        source.notes,
+        {},
+        {},
+        True,
+        lag_of(delay),
+        inhibitions,
     )
     timing = {"read_seconds": 0.0, "replay_seconds": 0.0, "samples": 0.0}
     members = {name for group in source.groups for name in group.signals}
