@@ -24,6 +24,15 @@ const Charts = (() => {
     return value.toLocaleString("en", { maximumSignificantDigits: 4 });
   };
 
+  /** Hours and minutes, and the date where a day begins. */
+  function times(u, list, axis, space, seconds) {
+    return list.map((time) => {
+      const date = new Date(time * 1000);
+      if (time % 86400 === 0) return date.toLocaleString("en-GB", { timeZone: "UTC", day: "numeric", month: "short" });
+      return date.toISOString().slice(11, seconds < 60 ? 19 : 16);
+    });
+  }
+
   /** Shades spans of time behind the curves, and marks firing along the top edge. */
   function shading(view) {
     const across = (u, a, b) => {
@@ -59,7 +68,7 @@ const Charts = (() => {
     const font = "12px system-ui, sans-serif";
     const common = { stroke, grid, ticks: { show: false }, font };
     const values = (u, list) => list.map((value) => (value === null ? "" : short(value)));
-    return [{ ...common, size: 30, space: 70, grid: { show: false } }, { ...common, size, values, ...splits }];
+    return [{ ...common, size: 26, space: 64, grid: { show: false }, values: times }, { ...common, size, values, ...splits }];
   }
 
   function points(curve) {
@@ -103,7 +112,7 @@ const Charts = (() => {
       {
         ...common,
         height: 74,
-        padding: [6, 8, 0, 0],
+        padding: [6, 8, 8, 0],
         scales: { x, y: { range: [0, Math.min(top, 6)] } },
         axes: [
           { show: false },

@@ -122,7 +122,7 @@
     const every = [1 / 24, 0.25, 1, 2, 7, 14, 28, 91].find((one) => days / one <= (width - left) / 80) * 86400 || 182 * 86400;
     for (let t = Math.ceil(report.start / every) * every; t < report.end; t += every) {
       svg.append(shape("line", { x1: x(t), x2: x(t), y1: top - 4, y2: height - 22, class: "grid" }));
-      const text = new Date(t * 1000).toLocaleString("en", {
+      const text = new Date(t * 1000).toLocaleString("en-GB", {
         timeZone: "UTC", ...(every < 86400 ? { hour: "2-digit", minute: "2-digit", hour12: false } : { day: "numeric", month: "short" }),
       });
       svg.append(shape("text", { x: x(t), y: height - 8, class: "tick", "text-anchor": "middle" }, text));
@@ -301,6 +301,7 @@
     const grid = make("div", undefined, "cards");
     const first = 4;
     own.slice(0, first).forEach((one) => grid.append(card(one)));
+    if (own.length) section.append(legend());
     section.append(grid);
     if (own.length > first) {
       const more = make("button", `Show ${own.length - first} more`, "screen more");
@@ -487,7 +488,6 @@
   if (true_) {
     gallery("missed", "missed", "Nothing was missed.", report.figures.missed);
     gallery("false", "false", "There was no false alarm.", report.figures.false_alerts);
-    $("missed").querySelector("h2").after(legend());
   } else {
     $("missed").remove();
     $("h-false").textContent = "Highest alerts";
