@@ -86,7 +86,9 @@ def made(
         keys: tuple[Labels, ...] = tuple(
             label_set({"job": jobs[s % len(jobs)], "instance": str(s)}) for s in range(series)
         )
-        judged.append(judge(_trace(signal, keys, times, truth, rng), truth, STEP, 30.0))
+        judged.append(
+            judge(_trace(signal, keys, times, truth, rng), truth, STEP, 30.0, ranked=False)
+        )
     found = results(judged, truth, int(times[0]), int(times[-1]) + STEP)
     return Made(
         found,
@@ -120,10 +122,8 @@ def _again(trace: Trace, s: int, factor: float) -> np.ndarray:
         was = t > 0 and trace.state[s, t - 1] == State.ANOMALOUS
         ended = was and trace.state[s, t] != State.ANOMALOUS and score >= 0.65
         quiet = quiet + 1 if capped else 0
-        if inside:
-            inside = not (value < 0.65 or ended or quiet >= 5)
-        else:
-            inside = value > 1 and not capped
+        over = value < 0.65 or ended or quiet >= 5
+        inside = not over if inside else value > 1 and not capped
         if inside:
             state[t] = State.ANOMALOUS
     return state
@@ -148,7 +148,9 @@ def _trace(
                 continue
             a = int(np.searchsorted(times, start + int(rng.integers(0, 5)) * STEP))
             length = int(rng.integers(1, 40))
-            score[s, a : a + length] = np.round(rng.uniform(0.5, 2.5, score[s, a : a + length].shape), 3)
+            score[s, a : a + length] = np.round(
+                rng.uniform(0.5, 2.5, score[s, a : a + length].shape), 3
+            )
         gap = int(rng.integers(0, shape[1] - 30))
         score[s, gap : gap + 20] = np.nan
         state[s, gap : gap + 20] = State.NO_DATA

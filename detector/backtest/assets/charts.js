@@ -106,13 +106,13 @@ const Charts = (() => {
       [curve.times, ...bounds(curve), curve.expected, curve.observed, curve.observed],
       place,
     );
-    const top = Math.max(1.5, ...curve.score.filter((one) => one !== null));
+    const top = Math.max(1.2, ...curve.score.filter((one) => one !== null));
     const bars = uPlot.paths.stepped({ align: 1 });
     const score = new uPlot(
       {
         ...common,
-        height: 74,
-        padding: [6, 8, 8, 0],
+        height: 62,
+        padding: [2, 8, 8, 0],
         scales: { x, y: { range: [0, Math.min(top, 6)] } },
         axes: [
           { show: false },
@@ -267,7 +267,7 @@ const Charts = (() => {
     place.addEventListener("keydown", (event) => view.plots && keysOf(event));
     const keysOf = keys(view, said);
     drawn.add(view);
-    place.style.minHeight = `${view.height + 74}px`;
+    place.style.minHeight = `${view.height + 62}px`;
     seen.observe(place);
     return view;
   }

@@ -42,7 +42,7 @@
 
   const ratio = (value) => (value === null ? "–" : `${Math.round(100 * value)} %`);
   const share = (value) => (value === null ? "–" : `${(100 * value).toFixed(2)} %`);
-  const rate = (value) => (value === null ? "–" : value.toFixed(value < 9.95 ? 1 : 0));
+  const rate = (value) => (value === null ? "–" : value === 0 ? "0" : value.toFixed(value < 9.95 ? 1 : 0));
   const many = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
   const named = (incident) => plain(incident.note || incident.signal || "incident", 120);
   const same = (a, b) => a.signal === b.signal && JSON.stringify(a.labels) === JSON.stringify(b.labels);
@@ -74,7 +74,7 @@
   const TILES = [
     ["Found", (f) => (true_ ? `${f.found} / ${f.incidents}` : "–"), (f) => (true_ ? `${f.missed} missed` : "no incidents given")],
     ["Delay", (f) => duration(f.delay_median_seconds), () => "median, onset to alert"],
-    ["Pages a week", (f) => rate(f.pages_per_week), (f) => (true_ ? `${rate(f.false_pages_per_week)} of them false` : `${f.pages} in all`)],
+    ["Pages a week", (f) => rate(f.pages_per_week), (f) => (true_ ? f.false_pages_per_week ? `${rate(f.false_pages_per_week)} of them false` : "none of them false" : `${f.pages} in all`)],
     ["False alarms", (f) => (true_ ? String(f.false_alerts) : "–"), (f) => (true_ ? `of ${many(f.alerts, "alert")}` : "nobody said what is true")],
   ];
 
