@@ -59,6 +59,14 @@
     return { alerts, incidents };
   }
 
+  const watched = new Set(Object.values(scores.watched).flat());
+
+  /** Found, missed, or of no series that was read: those are not counted. */
+  function outcome(i, delay) {
+    if (delay !== null) return "found";
+    return watched.has(i) ? "missed" : "not watched";
+  }
+
   // Headline
 
   function headline(now) {
@@ -130,19 +138,20 @@
     if (true_) svg.append(shape("text", { x: left - 10, y: 14, class: "name strong", "text-anchor": "end" }, "incidents"));
     report.incidents.forEach((one, i) => {
       const wide = Math.max(x(Math.min(one.end, report.end)) - x(one.start), 2);
-      const found = now.delays[i] !== null;
+      const result = outcome(i, now.delays[i]);
+      const kind = { found: "found", missed: "lost" }[result] ?? "unwatched";
       svg.append(shape("rect", { x: x(one.start), y: 4, width: wide, height: height - 26, class: "during" }));
-      const mark = shape("rect", { x: x(one.start), y: 4, width: Math.max(wide, 4), height: 13, rx: 1.5, class: found ? "found" : "lost" });
-      mark.append(shape("title", {}, `${named(one)}, ${moment(one.start)}: ${found ? `found after ${duration(now.delays[i])}` : "missed"}`));
+      const mark = shape("rect", { x: x(one.start), y: 4, width: Math.max(wide, 4), height: 13, rx: 1.5, class: kind });
+      mark.append(shape("title", {}, `${named(one)}, ${moment(one.start)}: ${result === "found" ? `found after ${duration(now.delays[i])}` : result}`));
       svg.append(mark);
     });
+    const names = [];
     lanes.forEach((signal, k) => {
       const y = top + k * lane;
-      const most = left < 100 ? 13 : 27;
-      const name = plain(signal.name, 200);
       svg.append(shape("line", { x1: left, x2: width - 4, y1: y + lane / 2, y2: y + lane / 2, class: "grid" }));
-      const text = name.length > most ? `${name.slice(0, most - 1)}…` : name;
-      svg.append(shape("text", { x: left - 10, y: y + 14, class: "name", "text-anchor": "end" }, text));
+      const name = shape("text", { x: left - 10, y: y + 14, class: "name", "text-anchor": "end" }, plain(signal.name, 60));
+      svg.append(name);
+      names.push(name);
       for (const one of now.alerts) {
         if (one.signal !== signal.name) continue;
         const wide = Math.max(x(Math.min(one.end, report.end)) - x(one.start), 3);
@@ -152,6 +161,9 @@
     });
     place.textContent = "";
     place.append(svg);
+    for (const name of names)
+      for (let text = name.textContent; text && name.getComputedTextLength() > left - 14; name.textContent = `${text}…`)
+        text = text.slice(0, -1);
     const legend = $("timeline-legend");
     legend.textContent = "";
     const marks = true_
@@ -208,6 +220,7 @@
         if (!column.text) cell.className = "number";
         if (column.kind) cell.className += ` ${column.kind(one)}`;
         const text = column.show(one);
+        if (text.length > 40) cell.className += " long";
         if (k === 0 && press?.(one)) {
           const button = make("button", text, "link");
           button.type = "button";
@@ -253,7 +266,7 @@
       { name: "Onset (UTC)", text: true, key: (r) => r.start, show: (r) => moment(r.start) },
       { name: "Incident", text: true, key: (r) => named(r), show: (r) => named(r) + (r.weak ? " (weak label)" : "") },
       { name: "Length", key: (r) => r.end - r.start, show: (r) => duration(r.end - r.start) },
-      { name: "Result", text: true, key: (r) => (r.found === null ? "missed" : "found"), show: (r) => (r.found === null ? "missed" : "found"), kind: (r) => (r.found === null ? "bad" : "good") },
+      { name: "Result", text: true, key: (r) => outcome(r.i, r.found), show: (r) => outcome(r.i, r.found), kind: (r) => ({ found: "good", missed: "bad" })[outcome(r.i, r.found)] ?? "" },
       { name: "Delay", key: (r) => r.found, show: (r) => (r.found === null ? "–" : r.found === 0 ? "at once" : duration(r.found)) },
       { name: "First alert, or why missed", text: true, key: (r) => firsts[r.i] || r.why || "", show: (r) => (r.found === null ? plain(r.why ?? "not at this sensitivity", 200) : firsts[r.i] || "an alert that was firing already") },
     ];
@@ -396,9 +409,9 @@
     $("factor-note").textContent =
       factor === 1
         ? "As replayed. Move the slider to see what another sensitivity would have found and paged."
-        : "An estimate. It moves the edge for the scores of this replay; it does not learn again. A true replay differs a little, " +
-          "because an episode changes what is learnt after it, slow trends do not scale, and deviations held back as too small stay so. Pictures remain as replayed. " +
-          "To confirm, multiply `sensitivity` in detector.yml and run again, or use --budget.";
+        : "An estimate: it moves the edge for the scores of this replay and does not learn again. In a true replay an episode changes " +
+          "what is learnt after it, slow trends do not scale, and the band moves too. Pictures stay as replayed. " +
+          "To be sure, multiply the sensitivity of each signal in detector.yml and run again, or use --budget.";
     if (spoken) $("spoken").textContent = `${$("headline").textContent}; ${many(now.figures.false_alerts, "false alarm")}.`;
   }
 
