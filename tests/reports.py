@@ -121,9 +121,13 @@ def _again(trace: Trace, s: int, factor: float) -> np.ndarray:
         value = 0.99 if capped else score * factor
         was = t > 0 and trace.state[s, t - 1] == State.ANOMALOUS
         ended = was and trace.state[s, t] != State.ANOMALOUS and score >= 0.65
-        quiet = quiet + 1 if capped else 0
+        normal = trace.lower[s, t] <= trace.observed[s, t] <= trace.upper[s, t]
+        quiet = quiet + 1 if capped or normal else 0
         over = value < 0.65 or ended or quiet >= 5
-        inside = not over if inside else value > 1 and not capped
+        if not inside and value > 1 and not capped:
+            inside, quiet = True, 0
+        elif inside:
+            inside = not over
         if inside:
             state[t] = State.ANOMALOUS
     return state

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from detector.backtest.alerting import RULES
 from detector.backtest.grouping import Inhibition, Route
@@ -26,8 +27,8 @@ from detector.series import Bool, Float, Int, Labels
 LOWEST, HIGHEST = 0.35, (2.0, 1.5, 1.2, 1.0)
 # Steps in one file, 2.7 bytes each.
 MOST_STEPS = 1_500_000
-# A score as 15 bits, in thousandths; the 16th says that the state was anomalous.
-NO_SCORE, NO_ANOMALY, ANOMALOUS = 0, 1, 1 << 15
+# A score as 14 bits, in thousandths; then whether the value was normal, and the state anomalous.
+NO_SCORE, NO_ANOMALY, NORMAL, ANOMALOUS = 0, 1, 1 << 14, 1 << 15
 
 
 def packed(
@@ -58,8 +59,8 @@ def packed(
     -----
     ``codes`` is base64 of uint16, little-endian, the stretches one after another: 0 is a step
     without score, 1 one that is no anomaly at any sensitivity (its deviation does not count, or
-    it is the echo of an episode), else the score in thousandths; the highest bit is set where the
-    replay's state was anomalous.
+    it is the echo of an episode), else the score in thousandths. The highest bit is set where the
+    replay's state was anomalous, the one below it where the value was inside the band.
     """
     for highest in HIGHEST:
         kept = [
@@ -75,7 +76,7 @@ def packed(
         for s, (begins, ends) in enumerate(rows):
             if not len(begins):
                 continue
-            codes = _codes(one.trace.score[s], _anomalous(one, s))
+            codes = _codes(one, s)
             stretches = [codes[a:b] for a, b in zip(begins, ends, strict=True)]
             labels = _identity(one, s)
             own = dict(labels)
@@ -138,11 +139,16 @@ def _stretches(score: Float, on: Bool, highest: float) -> tuple[Int, Int]:
     return both[:, 0], both[:, 1]
 
 
-def _codes(score: Float, on: Bool) -> np.ndarray:
+def _codes(one: Judged, s: int) -> npt.NDArray[np.uint16]:
+    trace = one.trace
+    score = trace.score[s]
     known = np.isfinite(score)
-    value = np.clip(np.round(np.where(known, score, 0.0) * 1000), 2, ANOMALOUS - 1)
+    value = np.clip(np.round(np.where(known, score, 0.0) * 1000), 2, NORMAL - 1)
     code = np.where(known, np.where(score == CAPPED, NO_ANOMALY, value), NO_SCORE)
-    return (code.astype(np.uint16) | np.where(on, ANOMALOUS, 0).astype(np.uint16)).astype("<u2")
+    # A bound that does not exist is NaN: nothing lies beyond it.
+    normal = ~(trace.observed[s] > trace.upper[s]) & ~(trace.observed[s] < trace.lower[s])
+    marks = np.where(normal, NORMAL, 0) | np.where(_anomalous(one, s), ANOMALOUS, 0)
+    return (code.astype(np.int64) | marks).astype("<u2")
 
 
 def _identity(one: Judged, s: int) -> Labels:

@@ -5,6 +5,7 @@
 const Replay = (() => {
   const WEEK = 604800;
   const ANOMALOUS = 0x8000;
+  const NORMAL = 0x4000;
 
   /** The codes of a series, as detector/backtest/packed.py describes them. */
   function decoded(text) {
@@ -23,17 +24,20 @@ const Replay = (() => {
       let before = false;
       let quiet = 0;
       for (let t = begin; t < begin + series.lengths[k]; t++, at++) {
-        const code = codes[at] & ~ANOMALOUS;
+        const code = codes[at] & (NORMAL - 1);
         const on = codes[at] >= ANOMALOUS;
         let active = on;
         if (factor !== 1) {
           const score = code === 1 ? 0.99 : (code / 1000) * factor;
           if (code !== 0) {
-            quiet = code === 1 ? quiet + 1 : 0;
+            quiet = code === 1 || codes[at] & NORMAL ? quiet + 1 : 0;
             // The replay ended its episode though the score was not low: the value was normal.
             const ended = before && !on && (code === 1 || code / 1000 >= leave);
             if (inside) inside = !(score < leave || ended || quiet >= calm);
-            else inside = code !== 1 && score > 1;
+            else if (code !== 1 && score > 1) {
+              inside = true;
+              quiet = 0;
+            }
           }
           active = inside && code !== 0;
         }
