@@ -187,6 +187,9 @@ def backtest(
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="CSV to write: one row a step.")] = None,
     report: Annotated[Path | None, typer.Option(help="JSON to write: everything found.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="HTML to write: the report to look at, one file.")
+    ] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Markdown to write: the summary, for a pull request.")
     ] = None,
@@ -230,7 +233,7 @@ def backtest(
     given = backtest_cli.Options(
         tuple(series or ()), since, until, tuple(signal or ()), step, kind, tuple(incidents or ()),
         tuple(truth or ()), tuple(alerts or ()), silences, tuple(inhibit or ()), budget,
-        tuple(require or ()), scores, report, markdown, cache, jobs, tuple(compare or ()),
+        tuple(require or ()), scores, report, html, markdown, cache, jobs, tuple(compare or ()),
         tuple(against or ()), write_back,
     )  # fmt: skip
     raise typer.Exit(backtest_cli.run(settings, given, time.time()))

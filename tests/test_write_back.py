@@ -19,6 +19,7 @@ from test_duel import _never
 from detector.backtest.command import Outcome, backtest
 from detector.backtest.write_back import FIELDS, WriteBack
 from detector.errors import ConfigError
+from detector.names import State
 from detector.series import label_set
 
 HOUR = 3600
@@ -32,6 +33,21 @@ def written(server: Server, run: str, **given: object) -> tuple[Outcome, WriteBa
     )  # fmt: skip
     back.close()
     return outcome, back
+
+
+def evidence_of(outcome: Outcome) -> dict[tuple[str, object, int], float]:
+    """Return the shares of each channel, at the steps that are anomalous."""
+    found: dict[tuple[str, object, int], float] = {}
+    for trace in (one.trace for one in outcome.judged):
+        told = np.argwhere(trace.state == State.ANOMALOUS)
+        assert len(told) == len(trace.shares)
+        for (s, t), shares in zip(told, trace.shares, strict=True):
+            assert np.nansum(shares) == pytest.approx(1.0)
+            for channel, share in zip(trace.channels, shares, strict=True):
+                own = {**dict(trace.labels[s]), "signal": trace.signal.name, "channel": channel}
+                if np.isfinite(share):
+                    found["anomaly_evidence", label_set(own), int(trace.times[t])] = float(share)
+    return found
 
 
 def stored(server: Server, run: str) -> dict[tuple[str, object, int], float]:
@@ -54,9 +70,10 @@ def test_the_scores_stand_at_their_own_times_once(server: Server) -> None:
         for (key, t), row in rows_of(one.trace).items()
         for metric, at in zip(FIELDS, (4, 0, 1, 2, 3, 5), strict=True)
         if np.isfinite(row[at])
-    }
+    } | evidence_of(outcome)
     before = stored(server, "first")
     assert before == expected
+    assert evidence_of(outcome)
     assert back.written == len(expected)
     # Nothing is seen after the end: a rule evaluated now does not fire on a replay.
     assert server.query('anomaly_state{run="first"}', NOW + 1) == []
@@ -87,7 +104,8 @@ def test_a_run_that_was_cut_off_is_completed(server: Server) -> None:
         name: getattr(first, name)[:, :half]
         for name in ("observed", "expected", "lower", "upper", "score", "state", "channel")
     }
-    back.add(replace(first, times=first.times[:half], **cut), None)
+    told = np.argwhere(first.channel >= 0)[:, 1] < half
+    back.add(replace(first, times=first.times[:half], shares=first.shares[told], **cut), None)
     back.finish()
     back.close()
     _, rest = written(server, "part")

@@ -13,10 +13,13 @@ from typing import Any
 from rich.console import Console
 
 from detector.backtest.budget import parse_budget
-from detector.backtest.command import Outcome, backtest, described
+from detector.backtest.command import backtest
 from detector.backtest.document import document
 from detector.backtest.duel_table import duels_document, duels_markdown, print_duels
 from detector.backtest.gate import failures, parse_requirement
+from detector.backtest.outcome import Outcome, described
+from detector.backtest.packed import packed
+from detector.backtest.page import page
 from detector.backtest.request import Request, check, compared, moment, muting, run_label
 from detector.backtest.scores_file import write_scores
 from detector.backtest.summary import markdown, print_summary
@@ -50,6 +53,7 @@ class Options:
     require: tuple[str, ...]
     scores: Path | None
     report: Path | None
+    html: Path | None
     markdown: Path | None
     cache: Path | None
     jobs: int
@@ -130,6 +134,7 @@ def understood(options: Options, now: float) -> Request:
         cache=options.cache,
         scores=options.scores,
         report=options.report,
+        html=options.html,
         markdown=options.markdown,
         budget=None if options.budget is None else parse_budget(options.budget),
         require=tuple(parse_requirement(text) for text in options.require),
@@ -149,8 +154,20 @@ def _told(request: Request, outcome: Outcome) -> int:
         step = format_duration(outcome.step)
         tell(f"{rows} steps of {step}, {episodes} episodes -> {request.scores}")
     failed = failures(request.require, outcome.found.figures)
-    if request.report is not None:
-        _write(request.report, json.dumps(_document(request, outcome, failed)))
+    if request.report is not None or request.html is not None:
+        found = _document(request, outcome, failed)
+        if request.report is not None:
+            _write(request.report, json.dumps(found))
+        if request.html is not None:
+            scores = packed(
+                outcome.found,
+                outcome.judged,
+                outcome.strips,
+                outcome.step,
+                outcome.lag,
+                inhibitions=outcome.inhibitions,
+            )
+            _write(request.html, page(found, scores))
     if request.markdown is not None:
         lines = [*outcome.notes, *(f"required: {line}" for line in failed)]
         text = markdown(outcome.found, lines, outcome.choice)

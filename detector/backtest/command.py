@@ -6,19 +6,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from detector.backtest.budget import CHOSEN_ON, Choice, choose
 from detector.backtest.document import MOST_SERIES
-from detector.backtest.duel import Duel, Watched, alike, duel, judged_rival
+from detector.backtest.duel import Watched, alike, duel, judged_rival
 from detector.backtest.foremost import Foremost
 from detector.backtest.grafana import grafana_alerts
 from detector.backtest.grouping import Inhibition, Route
+from detector.backtest.outcome import Outcome, firsts, history
+from detector.backtest.packed import strips
 from detector.backtest.request import STRATEGIES, Request, threads
-from detector.backtest.results import Judged, Results, joined, judge, results
+from detector.backtest.results import Judged, Results, joined, judge, lag_of, results
 from detector.backtest.rival_rules import compared_files, read_rules, rule_alerts
 from detector.backtest.run import (
     Trace,
@@ -33,33 +35,14 @@ from detector.backtest.server import Cancelled
 from detector.backtest.sources import Loaded, Opened, opened
 from detector.backtest.truth import Incident
 from detector.errors import ConfigError
-from detector.series import Int, Labels, SeriesMatrix
+from detector.series import Int, SeriesMatrix
 from detector.settings import Settings
-
-DAY = 86_400
-
 
 # Told of each shard that is replayed: its scores, and the samples' own times where they differ
 # from the grid, [S, T].
 Sink = Callable[[Trace, Int | None], None]
 # Told how many of a signal's series are replayed.
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass
-class Outcome:
-    """What a backtest found, as far as it came."""
-
-    found: Results
-    judged: list[Judged]
-    step: int
-    choice: Choice | None
-    notes: list[str]
-    history: dict[str, list[tuple[int, float]]]
-    stamps: dict[str, tuple[tuple[Labels, ...], Int]]
-    complete: bool
-    timing: dict[str, float] = field(default_factory=dict)
-    duels: list[Duel] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -152,50 +135,59 @@ def _backtest(
     ranked, delay = not request.scores_only, settings.delay
     judged: list[Judged] = []
     kept: list[Loaded] = []
-    outcome = Outcome(
-        results([], incidents, start, end), judged, grid.step, None, source.notes, {}, {}, True
-    )
-    timing = {"read_seconds": 0.0, "replay_seconds": 0.0, "samples": 0.0}
+    empty_results = results([], incidents, start, end)
+    lag = lag_of(delay)
+    outcome = Outcome(empty_results, judged, grid.step, source.notes, lag, inhibitions)
+    outcome.timing = {"read_seconds": 0.0, "replay_seconds": 0.0, "samples": 0.0}
     members = {name for group in source.groups for name in group.signals}
     traces: dict[str, tuple[SeriesMatrix, Trace]] = {}
     others: dict[str, list[Watched]] = {name: [] for name in strategies}
     shown = Foremost(None if request.scores is not None else MOST_SERIES)
+
+    def take(number: int, first: int, trace: Trace, stamps: Int | None) -> Judged:
+        """Judge some series, and let go of their scores where there is no room."""
+        part = judge(trace, incidents, grid.step, delay, ranked)
+        shown.add(number, first, trace, part.alerts)
+        if request.html is not None:
+            outcome.strips += strips(trace)
+        if listening.sink is not None:
+            listening.sink(trace, stamps)
+        return replace(part, trace=picked(trace, []))
+
     try:
         for number, (loaded, seconds) in enumerate(_timed(source.load())):
+            kept.append(loaded)
             began = time.perf_counter()
             name, count = loaded.signal.name, len(loaded.samples.labels)
             parts: list[Judged] = []
             whole: list[Trace] = []
+            begins: list[int] = []
             empty = collected(loaded.signal, [], grid.step, start, end)
             first = 0
-            for shard in replayed_shards(
+            for samples, shard in replayed_shards(
                 loaded.signal, grid, loaded.samples, start, end, pool, stop, 2 * threads(request)
             ):
                 trace = _born(shard, loaded)
-                part = judge(trace, incidents, grid.step, delay, ranked)
-                parts.append(replace(part, trace=empty))
-                shown.add(number, first, trace, part.alerts)
-                if listening.sink is not None:
-                    stamps = loaded.stamps
-                    listening.sink(trace, None if stamps is None else _own(stamps, loaded, trace))
+                parts.append(take(number, first, trace, _own(loaded, trace)))
                 if name in members:
                     whole.append(trace)
+                for strategy in strategies:
+                    others[strategy] += grafana_alerts(strategy, name, samples, start, end, pool)
+                begins += firsts(samples)
+                outcome.timing["samples"] += int((~samples.between(start, end).absent).sum())
                 first += len(trace.labels)
                 listening.progress(name, first, count)
             judged.append(joined(parts, empty))
             took = time.perf_counter() - began
-            timing["read_seconds"] += seconds
-            timing["replay_seconds"] += took
-            timing["samples"] += int((~loaded.samples.between(start, end).absent).sum())
-            outcome.history[name] = _history(loaded, grid.history, start, end)
+            outcome.timing["read_seconds"] += seconds
+            outcome.timing["replay_seconds"] += took
+            outcome.history[name] = history(begins, grid.history, start, end)
             if loaded.stamps is not None:
                 outcome.stamps[name] = loaded.samples.labels, loaded.stamps
-            if request.budget is not None:
-                kept.append(loaded)
             if name in members:
-                traces[name] = loaded.samples, stacked(whole) or empty
-            for strategy in strategies:
-                others[strategy] += grafana_alerts(strategy, name, loaded.samples, start, end, pool)
+                traces[name] = loaded.samples.part(0, count), stacked(whole) or empty
+            if request.budget is None:
+                kept.pop().samples.close()
             listening.say(
                 f"{name}: {first} series, read in {seconds:.1f} s, replayed in {took:.1f} s"
             )
@@ -204,11 +196,7 @@ def _backtest(
         for number, group in enumerate(source.groups, len(judged)):
             known = {name: traces[name] for name in group.signals if name in traces}
             trace = replayed_group(group, grid, known, start, end)
-            part = judge(trace, incidents, grid.step, delay, ranked)
-            shown.add(number, 0, trace, part.alerts)
-            if listening.sink is not None:
-                listening.sink(trace, None)
-            judged.append(replace(part, trace=picked(trace, [])))
+            judged.append(take(number, 0, trace, None))
             listening.say(f"{group.name}: group, {len(trace.labels)} series")
         if request.budget is not None:
             outcome.choice = _chosen(
@@ -220,9 +208,11 @@ def _backtest(
             f"cancelled: {len(judged)} of {len(source.names)} signals are judged, the last one "
             "perhaps without all its series"
         )
+    finally:
+        for loaded in kept:
+            loaded.samples.close()
     judged[:] = [replace(one, trace=shown.of(i, one.trace)) for i, one in enumerate(judged)]
     outcome.found = results(judged, incidents, start, end, Route(), inhibitions)
-    outcome.timing = timing
     if shown.dropped:
         outcome.notes.append(
             f"too many series to keep all scores: {MOST_SERIES} are drawn, those with the most "
@@ -251,10 +241,12 @@ def _compared_rules(source: Opened, request: Request) -> dict[str, list[Watched]
     return found
 
 
-def _own(stamps: Int, loaded: Loaded, trace: Trace) -> Int:
+def _own(loaded: Loaded, trace: Trace) -> Int | None:
     """Return the rows of the samples' own times that belong to a trace."""
+    if loaded.stamps is None:
+        return None
     row = {key: s for s, key in enumerate(loaded.samples.labels)}
-    return stamps[[row[key] for key in trace.labels]]
+    return loaded.stamps[[row[key] for key in trace.labels]]
 
 
 def _chosen(
@@ -303,26 +295,7 @@ def _born(trace: Trace, loaded: Loaded) -> Trace:
     """Return a trace without what a live run could not have said: of series not yet seen."""
     if loaded.born is None:
         return trace
-    born = dict(zip(loaded.samples.labels, loaded.born, strict=True))
-    early = np.array([trace.times < born[key] for key in trace.labels]).reshape(trace.state.shape)
+    born = [loaded.born[key] for key in trace.labels]
+    early = trace.times < np.array(born, np.int64)[:, None]
     # GONE: nothing is written.
     return replace(trace, state=np.where(early, np.int8(-1), trace.state))
-
-
-def _history(loaded: Loaded, longest: int, start: int, end: int) -> list[tuple[int, float]]:
-    """Return how many days of history each day of the replay had, by the median series."""
-    known = np.isfinite(loaded.samples.values)
-    firsts = loaded.samples.times[known.argmax(axis=1)][known.any(axis=1)]
-    if not len(firsts):
-        return []
-    oldest = float(np.median(firsts))
-    days = range(start // DAY * DAY, end, DAY)
-    return [(day, round(min(max(day - oldest, 0.0), longest) / DAY, 2)) for day in days]
-
-
-def described(outcome: Outcome) -> str:
-    """Return the line about history: from how much to how much."""
-    lengths = [length for days in outcome.history.values() for _, length in days]
-    if not lengths:
-        return "history: none"
-    return f"history behind a day of the replay: {min(lengths):.1f} to {max(lengths):.1f} days"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from detector.backtest.curves import curve, number
+from detector.backtest.pictures import pictures, why_missed
 from detector.backtest.results import Judged, Results
-from detector.backtest.run import FIELDS
-from detector.backtest.scores_file import firing_steps
-from detector.names import State
-from detector.score import GONE
 from detector.series import Labels
 
 # Raised when a key changes its meaning or goes; added keys do not raise it.
@@ -64,7 +61,12 @@ def document(
         "figures": found.figures,
         "signals": signals,
         "incidents": [
-            {**asdict(one), "labels": dict(one.labels), "delay": delay}
+            {
+                **asdict(one),
+                "labels": dict(one.labels),
+                "delay": delay,
+                "why": why_missed(one, judged, step) if delay is None else None,
+            }
             for one, delay in zip(found.incidents, found.delays, strict=True)
         ],
         "alerts": [
@@ -73,7 +75,7 @@ def document(
                 "labels": dict(one.labels),
                 "start": one.firing.start,
                 "end": one.firing.end,
-                "peak": _number(one.peak),
+                "peak": number(one.peak),
                 "peak_time": one.peak_time,
                 "channel": one.channel,
                 "incidents": list(one.incidents),
@@ -90,6 +92,7 @@ def document(
             for page in found.pages
         ],
         "series": _drawn(found, judged, step),
+        "pictures": pictures(found, judged, step),
     }
 
 
@@ -106,35 +109,9 @@ def _drawn(found: Results, judged: Sequence[Judged], step: int) -> list[dict[str
             for s, key in enumerate(one.trace.labels)
         )
     )
-    return [_curve(judged[i], s, step) for _, _, i, s in ranked[:MOST_SERIES]]
-
-
-def _curve(one: Judged, s: int, step: int) -> dict[str, Any]:
-    """Return a series thinned: of each bucket of steps the one with the highest score."""
-    trace = one.trace
-    count = len(trace.times)
-    bucket = max(math.ceil(count / MOST_POINTS), 1)
-    rank = np.nan_to_num(trace.score[s], nan=-1.0)
-    firing = firing_steps(trace, s)
-    begins = range(0, count, bucket)
-    chosen = [a + int(np.argmax(rank[a : a + bucket])) for a in begins]
-    state = np.where(trace.state[s] == GONE, int(State.NO_DATA), trace.state[s])
-    return {
-        "signal": trace.signal.name,
-        "labels": dict(trace.labels[s]),
-        "bucket": bucket * step,
-        "times": trace.times[chosen].tolist(),
-        **{name: [_number(value) for value in getattr(trace, name)[s, chosen]] for name in FIELDS},
-        "state": state[chosen].tolist(),
-        "firing": [int(firing[a : a + bucket].any()) for a in begins],
-    }
+    return [curve(judged[i], s, step, MOST_POINTS) for _, _, i, s in ranked[:MOST_SERIES]]
 
 
 def _highest(score: np.ndarray) -> float:
     known = score[np.isfinite(score)]
     return float(known.max()) if len(known) else 0.0
-
-
-def _number(value: float) -> float | None:
-    """Return six significant digits; JSON has no NaN."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -38,6 +38,11 @@ class Inhibition:
     firings: Mapping[Labels, Sequence[Firing]]
     equal: tuple[str, ...]
 
+    def mutes(self, source: Labels, labels: Labels) -> bool:
+        """Return whether an alert with labels `source` mutes one with `labels`."""
+        theirs, own = dict(source), dict(labels)
+        return all(own.get(name, "") == theirs.get(name, "") for name in self.equal)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -109,12 +114,11 @@ def _of_group(
 
 
 def _muted(labels: Labels, time: int, inhibitions: Sequence[Inhibition]) -> bool:
-    own = dict(labels)
     return any(
         any(one.start <= time < one.end for one in found)
         for rule in inhibitions
         for source, found in rule.firings.items()
-        if all(own.get(name, "") == dict(source).get(name, "") for name in rule.equal)
+        if rule.mutes(source, labels)
     )
 
 

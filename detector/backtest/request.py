@@ -37,7 +37,7 @@ class Request:
         Where incidents are read: files, names of alerts, expressions, an Alertmanager's address.
     inhibit : tuple of (str, tuple of str)
         Alerts that mute ours, with the labels that must be equal.
-    cache, scores, report, markdown : Path or None
+    cache, scores, report, html, markdown : Path or None
         Folder of what was read, and the files to write.
     budget : float or None
         Pages a week.
@@ -65,6 +65,7 @@ class Request:
     cache: Path | None = None
     scores: Path | None = None
     report: Path | None = None
+    html: Path | None = None
     markdown: Path | None = None
     budget: float | None = None
     require: tuple[Requirement, ...] = ()
@@ -75,7 +76,12 @@ class Request:
     @property
     def outputs(self) -> dict[str, Path]:
         """The files to write, by option."""
-        named = {"--scores": self.scores, "--report": self.report, "--markdown": self.markdown}
+        named = {
+            "--scores": self.scores,
+            "--report": self.report,
+            "--html": self.html,
+            "--markdown": self.markdown,
+        }
         return {option: path for option, path in named.items() if path is not None}
 
     @property

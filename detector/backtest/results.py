@@ -97,7 +97,7 @@ def judge(
     ranked : bool
         Whether VUS-PR is worked out.
     """
-    lag = math.ceil(delay / EVERY) * EVERY
+    lag = lag_of(delay)
     name = trace.signal.name
     found: list[Alert] = []
     ranking: list[float] = []
@@ -153,7 +153,7 @@ def results(
     seen: dict[Labels, list[Firing]] = {}
     false: set[tuple[Labels, Firing]] = set()
     for alert in every:
-        labels = alert_labels(alert, kinds[alert.signal])
+        labels = alert_labels(alert.signal, alert.labels, kinds[alert.signal])
         seen.setdefault(labels, []).append(alert.firing)
         false |= set() if alert.incidents else {(labels, alert.firing)}
     sent = pages(seen, route, inhibitions)
@@ -181,14 +181,19 @@ def results(
     )  # fmt: skip
 
 
+def lag_of(delay: float) -> int:
+    """Return by how many seconds the detector's delay makes the evaluation of a step later."""
+    return math.ceil(delay / EVERY) * EVERY
+
+
 def alert_name(kind: str) -> str:
     """Return the name of the alert of a kind in rules/anomaly.rules.yml."""
     return f"Anomaly{kind.capitalize()}"
 
 
-def alert_labels(alert: Alert, kind: str) -> Labels:
-    """Return the labels under which Alertmanager knows an alert."""
-    own = output_labels(alert.labels, alert.signal, kind)
+def alert_labels(signal: str, labels: Labels, kind: str) -> Labels:
+    """Return the labels under which Alertmanager knows the alert of a series."""
+    own = output_labels(labels, signal, kind)
     return label_set({**own, "alertname": alert_name(kind), "category": "anomaly"})
 
 

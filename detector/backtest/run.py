@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -32,7 +32,8 @@ class Trace:
     """What a replay said of S series at T steps; all arrays are [S, T].
 
     `state` is `names.State`, or `score.GONE` where nothing is written. `channel` is the index in
-    `channels` of what had the largest share in an anomalous score, -1 elsewhere.
+    `channels` of what had the largest share in an anomalous score, -1 elsewhere. `shares` [N, C]
+    are those of all channels at the N steps with a channel, series after series.
     """
 
     signal: Signal
@@ -46,24 +47,54 @@ class Trace:
     state: npt.NDArray[np.int8]
     channel: npt.NDArray[np.int8]
     channels: tuple[str, ...] = names.CHANNELS
+    shares: Float = field(default_factory=lambda: np.empty((0, len(names.CHANNELS))))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """S series whose samples are had some at a time: those of 10,000 need not fit into memory.
+
+    Parameters
+    ----------
+    labels : tuple of Labels
+    part : callable
+        Returns series [a, b) as a matrix on the step grid, history included.
+    close : callable
+        Lets go of what holds them.
+    """
+
+    labels: tuple[Labels, ...]
+    part: Callable[[int, int], SeriesMatrix]
+    close: Callable[[], None] = lambda: None
+
+    def shards(self) -> Iterator[SeriesMatrix]:
+        """Yield the series, `SHARD` at a time; one empty matrix when there are none."""
+        for a in range(0, max(len(self.labels), 1), SHARD):
+            yield self.part(a, a + SHARD)
+
+
+def in_memory(samples: SeriesMatrix) -> Stored:
+    """Return series that are in memory anyway."""
+    return Stored(samples.labels, lambda a, b: part_of(samples, a, b))
 
 
 def replayed_shards(
     signal: Signal,
     schedule: Schedule,
-    samples: SeriesMatrix,
+    stored: Stored,
     start: int,
     end: int,
     executor: Executor,
     stop: threading.Event,
     ahead: int = AHEAD,
-) -> Iterator[Trace]:
+) -> Iterator[tuple[SeriesMatrix, Trace]]:
     """Replay a signal over [start, end), as a live run would have scored it, shard by shard.
 
     Parameters
     ----------
-    signal, schedule, samples
+    signal, schedule
         As `pipeline.replay` takes them.
+    stored : Stored
     start, end : int
         Unix seconds.
     executor : Executor
@@ -75,42 +106,42 @@ def replayed_shards(
 
     Yields
     ------
-    Trace
-        In the order of the series.
+    SeriesMatrix, Trace
+        Samples, and what was said of them, in the order of the series.
     """
-    rest = iter(range(0, max(len(samples.labels), 1), SHARD))
+    rest = stored.shards()
 
-    def submit(a: int) -> Future[Trace]:
-        part = part_of(samples, a, a + SHARD)
-        return executor.submit(replay_shard, signal, schedule, part, start, end)
+    def submit(part: SeriesMatrix) -> tuple[SeriesMatrix, Future[Trace]]:
+        return part, executor.submit(replay_shard, signal, schedule, part, start, end)
 
-    tasks = deque(submit(a) for a in islice(rest, ahead))
+    tasks = deque(submit(part) for part in islice(rest, ahead))
     while tasks:
         if stop.is_set():
-            for waiting in tasks:
+            for _, waiting in tasks:
                 waiting.cancel()
             return
+        part, task = tasks[0]
         try:
-            trace = tasks[0].result(timeout=0.2)
+            trace = task.result(timeout=0.2)
         except TimeoutError:
             continue
         tasks.popleft()
-        tasks.extend(submit(a) for a in islice(rest, 1))
-        yield trace
+        tasks.extend(submit(part) for part in islice(rest, 1))
+        yield part, trace
 
 
 def replayed(
     signal: Signal,
     schedule: Schedule,
-    samples: SeriesMatrix,
+    stored: Stored,
     start: int,
     end: int,
     executor: Executor,
     stop: threading.Event,
 ) -> Trace:
     """Replay all series of a signal at once; see `replayed_shards`."""
-    done = replayed_shards(signal, schedule, samples, start, end, executor, stop)
-    return stacked(list(done)) or collected(signal, [], schedule.step, start, end)
+    done = replayed_shards(signal, schedule, stored, start, end, executor, stop)
+    return stacked([trace for _, trace in done]) or collected(signal, [], schedule.step, start, end)
 
 
 def stacked(parts: Sequence[Trace]) -> Trace | None:
@@ -119,7 +150,7 @@ def stacked(parts: Sequence[Trace]) -> Trace | None:
         return None
     rows: dict[str, Any] = {
         name: np.concatenate([getattr(one, name) for one in parts])
-        for name in (*FIELDS, "state", "channel")
+        for name in (*FIELDS, "state", "channel", "shares")
     }
     return replace(parts[0], labels=tuple(key for one in parts for key in one.labels), **rows)
 
@@ -129,7 +160,19 @@ def picked(trace: Trace, series: Sequence[int]) -> Trace:
     rows: dict[str, Any] = {
         name: getattr(trace, name)[list(series)] for name in (*FIELDS, "state", "channel")
     }
-    return replace(trace, labels=tuple(trace.labels[s] for s in series), **rows)
+    return replace(
+        trace,
+        labels=tuple(trace.labels[s] for s in series),
+        shares=shares_of(trace, series),
+        **rows,
+    )
+
+
+def shares_of(trace: Trace, series: Sequence[int]) -> Float:
+    """Return the shares of some series of a trace."""
+    ends = np.cumsum((trace.channel >= 0).sum(axis=1))
+    begins = np.concatenate([[0], ends])
+    return np.concatenate([trace.shares[:0], *(trace.shares[begins[s] : ends[s]] for s in series)])
 
 
 def part_of(samples: SeriesMatrix, a: int, b: int) -> SeriesMatrix:
@@ -201,6 +244,8 @@ def collected(signal: Signal, parts: list[Scores], step: int, start: int, end: i
     shape = (len(labels), len(times))
     numbers = {name: np.full(shape, np.nan) for name in FIELDS}
     state, channel = np.full(shape, GONE, np.int8), np.full(shape, -1, np.int8)
+    told_at: list[tuple[Int, Int, Float]] = []
+    width = len(names.CHANNELS)
     for part in parts:
         if not part.labels or not len(part.times):
             continue
@@ -213,8 +258,23 @@ def collected(signal: Signal, parts: list[Scores], step: int, start: int, end: i
         told = part.state == names.State.ANOMALOUS
         shares = np.where(np.isnan(part.evidence), -1.0, part.evidence)
         channel[place] = np.where(told, shares.argmax(axis=2), -1) if told.any() else -1
+        s, t = np.nonzero(told)
+        told_at.append((np.array(rows)[s], a + t, part.evidence[s, t]))
+        width = part.evidence.shape[2]
     observed, expected, lower, upper, score = (numbers[name] for name in FIELDS)
-    return Trace(signal, labels, times, observed, expected, lower, upper, score, state, channel)
+    return Trace(
+        signal, labels, times, observed, expected, lower, upper, score, state, channel,
+        shares=_in_order(told_at, width),
+    )  # fmt: skip
+
+
+def _in_order(told: Sequence[tuple[Int, Int, Float]], width: int) -> Float:
+    """Return shares by series and time, from those of one period after another."""
+    if not told:
+        return np.empty((0, width))
+    s, t, shares = (np.concatenate(parts) for parts in zip(*told, strict=True))
+    ordered: Float = shares[np.lexsort((t, s))]
+    return ordered
 
 
 def _as_scores(trace: Trace) -> Scores:

@@ -7,19 +7,21 @@ import json
 import os
 import threading
 import zipfile
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from detector.backtest.run import Stored
+from detector.backtest.spool import Spool
 from detector.conditions import Conditions
 from detector.errors import ConfigError, DetectorError
 from detector.gathering import Reading
-from detector.masks import masked
+from detector.masks import Answer, masked
 from detector.pipeline import Schedule, fill_zero
 from detector.prometheus import Prometheus
-from detector.series import Int, Labels, SeriesMatrix, Signal
+from detector.series import Bool, Condition, Labels, SeriesMatrix, Signal
 from detector.settings import PrometheusSettings
 
 # Chunks begin at absolute multiples of this many steps: a later run finds those of an earlier one.
@@ -71,6 +73,11 @@ class ChunkedPrometheus(Prometheus):
             except OSError as error:
                 raise _unwritable(cache, error) from None
 
+    @property
+    def folder(self) -> Path | None:
+        """Where chunks are kept."""
+        return self._cache
+
     def read(
         self,
         queries: tuple[tuple[str, Labels], ...],
@@ -81,16 +88,20 @@ class ChunkedPrometheus(Prometheus):
         keep: Collection[Labels] = (),
     ) -> Reading:
         """Read as `Prometheus.read` does; the limit holds for each chunk."""
+        return _joined(list(self.chunks(queries, start, end, step, limit)), step)
+
+    def chunks(
+        self, queries: tuple[tuple[str, Labels], ...], start: int, end: int, step: int, limit: int
+    ) -> Iterator[Reading]:
+        """Read as `read` does, but yield chunk by chunk."""
         size = CHUNK_POINTS * step
-        parts: list[Reading] = []
         for first in range(start // size * size, end + 1, size):
             if self._stop.is_set():
                 raise Cancelled(
                     "ended while reading; --cache DIR keeps what is read for the next time"
                 )
             a, b = max(first, start), min(first + size - step, end)
-            parts.append(self._chunk(queries, a, b, step, limit))
-        return _joined(parts, step)
+            yield self._chunk(queries, a, b, step, limit)
 
     def _chunk(
         self, queries: tuple[tuple[str, Labels], ...], start: int, end: int, step: int, limit: int
@@ -106,6 +117,19 @@ class ChunkedPrometheus(Prometheus):
         return reading
 
 
+@dataclass(frozen=True)
+class Past:
+    """What was read of a signal.
+
+    `born` is the time of each series' first own sample, where absence counts as zero; `left_out`
+    how many series are beyond `max_series`, in the chunk that has the most.
+    """
+
+    stored: Stored
+    born: dict[Labels, int] | None
+    left_out: int
+
+
 def read_signal(
     source: ChunkedPrometheus,
     signal: Signal,
@@ -114,18 +138,18 @@ def read_signal(
     end: int,
     max_series: int,
     groups: Collection[str] = (),
-) -> tuple[SeriesMatrix, Int | None]:
+) -> Past:
     """Return all samples a replay of [start, end) looks at, prepared as the live run prepares them.
 
     The past that only a fit needs is read on the profile grid, what is calibrated or scored on the
-    step grid; absence that counts as zero is filled, gates and masks are evaluated on both. Where
-    it is filled the time of each series' first own sample is returned too, [S]. Groups that it is
-    a member of are refitted at boundaries of their own: their names extend the past.
+    step grid; absence that counts as zero is filled, gates and masks are evaluated on both. Groups
+    that it is a member of are refitted at boundaries of their own: their names extend the past.
+    Samples are set aside on disk; those of a chunk of 2,016 steps are in memory at one time.
 
     Raises
     ------
-    SourceError
-        When samples or conditions cannot be read.
+    ConfigError, SourceError
+        When samples cannot be set aside; when they or conditions cannot be read.
     """
     boundary = min(grid.boundary(name, start) for name in (signal.name, *groups))
     first, _ = grid.history_times(boundary)
@@ -135,24 +159,54 @@ def read_signal(
         spans.insert(0, (first, -(-fine_from // grid.profile - 1) * grid.profile, grid.profile))
     elif fine_from > first:
         spans = [(first, end - grid.step, grid.step)]
-    parts = [source.read(signal.queries, *span, max_series).matrix for span in spans]
-    labels = tuple(sorted({key for part in parts for key in part.labels}))
-    asked = Conditions(source)
-    ready = []
-    born = None
-    if signal.policy.missing == "zero":
-        born = np.full(len(labels), end)
-        for part in parts:
-            there = ~part.aligned(labels).absent
-            first_of = part.times[there.argmax(axis=1)]
-            born = np.where(there.any(axis=1), np.minimum(born, first_of), born)
-    for part in parts:
-        matrix = part.aligned(labels)
-        if signal.policy.missing == "zero" and matrix.values.size:
-            a, b = int(matrix.times[0]), int(matrix.times[-1])
-            matrix = fill_zero(matrix, source.presence(a, b, matrix.step))
-        ready.append(masked(matrix, signal.conditions, asked.ask))
-    return _laid(ready, grid.step), born
+    spool = Spool(source.folder)
+    left_out = 0
+    try:
+        for span in spans:
+            spool.begin(span[2])
+            for reading in source.chunks(signal.queries, *span, max_series):
+                spool.add(reading.matrix)
+                left_out = max(left_out, reading.over_limit)
+        zero = signal.policy.missing == "zero"
+        return Past(
+            _prepared(source, signal, spool, zero, grid.step),
+            spool.born if zero else None,
+            left_out,
+        )
+    except BaseException:
+        spool.close()
+        raise
+
+
+def _prepared(
+    source: ChunkedPrometheus, signal: Signal, spool: Spool, zero: bool, step: int
+) -> Stored:
+    """Return the series of a spool, filled and masked as they are taken."""
+    conditions = Conditions(source)
+    # What is asked once for all series: presence of targets, and expressions, on each grid.
+    there: dict[int, dict[Labels, Bool]] = {}
+    answers: dict[tuple[str, int], Answer] = {}
+    labels = spool.labels
+
+    def ask(condition: Condition, samples: SeriesMatrix) -> Answer:
+        key = str(condition.test), samples.step
+        if key not in answers:
+            answers[key] = conditions.ask(condition, samples)
+        return answers[key]
+
+    def part(a: int, b: int) -> SeriesMatrix:
+        ready = []
+        for number in range(spool.grids):
+            matrix = spool.part(number, labels[a:b])
+            if zero and matrix.values.size:
+                if number not in there:
+                    span = int(matrix.times[0]), int(matrix.times[-1]), matrix.step
+                    there[number] = source.presence(*span)
+                matrix = fill_zero(matrix, there[number], spool.some(number))
+            ready.append(masked(matrix, signal.conditions, ask))
+        return _laid(ready, step)
+
+    return Stored(labels, part, spool.close)
 
 
 def _laid(parts: list[SeriesMatrix], step: int) -> SeriesMatrix:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from detector.backtest.alerting import Firing
 from detector.backtest.files import read_file
 from detector.backtest.grouping import Inhibition
 from detector.backtest.request import Request
+from detector.backtest.run import Stored, in_memory
 from detector.backtest.server import ChunkedPrometheus, read_signal
 from detector.backtest.truth import (
     Incident,
@@ -37,13 +38,13 @@ class Loaded:
     """A signal with its samples, history included.
 
     `stamps` are the samples' own times, [S, T]. `born` is the time of each series' first sample
-    where absence counts as zero, [S]: there is nothing to say before it.
+    where absence counts as zero: there is nothing to say before it.
     """
 
     signal: Signal
-    samples: SeriesMatrix
+    samples: Stored
     stamps: Int | None = None
-    born: Int | None = None
+    born: Mapping[Labels, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def profile_for(step: int, wanted: int) -> int:
 
 
 def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
-    loaded: dict[str, Loaded] = {}
+    loaded: dict[str, tuple[Signal, SeriesMatrix, Int]] = {}
     notes: list[str] = []
     for path in request.files:
         for name, recording in read_file(path, grid.step).items():
@@ -138,9 +139,9 @@ def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
             # A file has no server to ask for the other conditions.
             ranges = tuple(c for c in signal.conditions if not isinstance(c.test, str))
             samples = masked(recording.samples, ranges, lambda condition, of: {})
-            loaded[name] = Loaded(signal, samples, recording.stamps)
-    first = min(int(one.samples.times[0]) for one in loaded.values())
-    last = max(int(one.samples.times[-1]) for one in loaded.values())
+            loaded[name] = signal, samples, recording.stamps
+    first = min(int(samples.times[0]) for _, samples, _ in loaded.values())
+    last = max(int(samples.times[-1]) for _, samples, _ in loaded.values())
     start = _on_grid(max(first, request.start or first), grid.step)
     end = min(last + grid.step, request.end or last + grid.step)
     if start >= end:
@@ -152,21 +153,19 @@ def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
         given += incidents_of_silences(request.silences, start, end)
     incidents, outside = inside(given, start, end)
     notes += _about(request, incidents, outside)
-    return Opened(grid, start, end, tuple(loaded), lambda: iter(_cut(loaded, start, end)),
+    return Opened(grid, start, end, tuple(loaded),
+                  lambda: (_cut(*one, start, end) for one in loaded.values()),
                   incidents, notes=notes)  # fmt: skip
 
 
-def _cut(loaded: dict[str, Loaded], start: int, end: int) -> list[Loaded]:
-    """Return the signals with the stamps of the steps that are replayed."""
-    found = []
-    for one in loaded.values():
-        grid = np.arange(start, end, one.samples.step)
-        stamps = np.tile(grid, (len(one.samples.labels), 1))
-        known, to, at = np.intersect1d(grid, one.samples.times, return_indices=True)
-        if one.stamps is not None and len(known):
-            stamps[:, to] = one.stamps[:, at]
-        found.append(Loaded(one.signal, one.samples, stamps))
-    return found
+def _cut(signal: Signal, samples: SeriesMatrix, own: Int, start: int, end: int) -> Loaded:
+    """Return a signal with the stamps of the steps that are replayed."""
+    grid = np.arange(start, end, samples.step)
+    stamps = np.tile(grid, (len(samples.labels), 1))
+    known, to, at = np.intersect1d(grid, samples.times, return_indices=True)
+    if len(known):
+        stamps[:, to] = own[:, at]
+    return Loaded(signal, in_memory(samples), stamps)
 
 
 def _of_server(
@@ -218,10 +217,15 @@ def _of_server(
     def load() -> Iterator[Loaded]:
         for signal in signals:
             of = [group.name for group in groups if signal.name in group.signals]
-            samples, born = read_signal(source, signal, grid, start, end, settings.max_series, of)
-            if not len(samples.labels):
+            past = read_signal(source, signal, grid, start, end, settings.max_series, of)
+            if not past.stored.labels:
                 notes.append(f"{signal.name}: no samples in the range")
-            yield Loaded(signal, samples, born=born)
+            if past.left_out:
+                notes.append(
+                    f"{signal.name}: {past.left_out} series beyond max_series: "
+                    f"{settings.max_series} are left out, as live"
+                )
+            yield Loaded(signal, past.stored, born=past.born)
 
     every = tuple(signal.name for signal in signals)
     return Opened(grid, start, end, every, load, incidents, inhibitions, groups, notes, source)

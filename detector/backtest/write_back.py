@@ -10,8 +10,9 @@ import httpx
 import numpy as np
 
 from detector import access, names
-from detector.backtest.run import Trace
+from detector.backtest.run import Trace, shares_of
 from detector.errors import ConfigError, DetectorError, SourceError
+from detector.names import State
 from detector.promql import quoted
 from detector.remote_write import RemoteWriter
 from detector.score import GONE
@@ -95,7 +96,7 @@ class WriteBack:
             times = trace.times if stamps is None else stamps[s]
             stored = self._stored(labels, times) if self._begun(trace) else {}
             wanted = list(_series(trace, s, times * 1000, labels))
-            lacking = [_lacking(one, stored.get(one.labels["__name__"], {})) for one in wanted]
+            lacking = [_lacking(one, stored.get(_which(one.labels), {})) for one in wanted]
             if None in lacking:
                 self._differing += 1
                 continue
@@ -151,18 +152,21 @@ class WriteBack:
             self._known = bool(self._query(query, int(trace.times[-1])))
         return self._known
 
-    def _stored(self, labels: Mapping[str, str], times: Int) -> dict[str, dict[int, float]]:
-        """Return the samples that the run has of a series: by metric, value by milliseconds."""
+    def _stored(
+        self, labels: Mapping[str, str], times: Int
+    ) -> dict[tuple[str, str], dict[int, float]]:
+        """Return the samples that the run has of a series: by metric and channel, value by ms."""
         selector = ",".join(f"{k}={quoted(v)}" for k, v in sorted(labels.items()))
         span = f"{int(times[-1] - times[0]) + 1}s"
-        query = f'{{__name__=~"{"|".join(FIELDS)}",{selector}}}[{span}]'
+        query = f'{{__name__=~"{"|".join((*FIELDS, names.EVIDENCE))}",{selector}}}[{span}]'
         found = {}
         for one in self._query(query, int(times[-1])):
             metric = dict(one["metric"])
-            name = metric.pop("__name__")
+            which = _which(metric)
+            own = {k: v for k, v in metric.items() if k not in ("__name__", names.CHANNEL)}
             # A selector also has the series with more labels.
-            if metric == labels:
-                found[name] = {round(t * 1000): float(value) for t, value in one["values"]}
+            if own == labels:
+                found[which] = {round(t * 1000): float(value) for t, value in one["values"]}
         return found
 
     def _query(self, query: str, at: int) -> list[Any]:
@@ -182,11 +186,21 @@ class WriteBack:
 
 
 def _series(trace: Trace, s: int, times_ms: Int, labels: Mapping[str, str]) -> list[TimeSeries]:
-    """Return the metrics of a series, each run of samples ended by a staleness marker."""
+    """Return the metrics of a series, each run of samples ended by a staleness marker.
+
+    Evidence is there while the state is anomalous, as live.
+    """
     written = trace.state[s] != GONE
+    rows = {
+        (name, ""): np.where(written, getattr(trace, field)[s].astype(float), np.nan)
+        for name, field in FIELDS.items()
+    }
+    shares = np.full((len(trace.channels), len(written)), np.nan)
+    shares[:, trace.channel[s] >= 0] = shares_of(trace, [s]).T
+    shares[:, trace.state[s] != State.ANOMALOUS] = np.nan
+    rows |= {(names.EVIDENCE, name): row for name, row in zip(trace.channels, shares, strict=True)}
     found = []
-    for name, field in FIELDS.items():
-        values = np.where(written, getattr(trace, field)[s].astype(float), np.nan)
+    for (name, channel), values in rows.items():
         values[~np.isfinite(values)] = np.nan
         known = np.isfinite(values)
         if not known.any():
@@ -197,8 +211,14 @@ def _series(trace: Trace, s: int, times_ms: Int, labels: Mapping[str, str]) -> l
         if known[-1]:
             times = np.append(times_ms, times_ms[-1] + ENDS_AFTER_MS)
             values = np.append(values, STALE_MARKER)
-        found.append(TimeSeries({"__name__": name, **labels}, times, values))
+        own = {names.CHANNEL: channel} if channel else {}
+        found.append(TimeSeries({"__name__": name, **labels, **own}, times, values))
     return found
+
+
+def _which(labels: Mapping[str, str]) -> tuple[str, str]:
+    """Return the metric and the channel of a series."""
+    return labels["__name__"], labels.get(names.CHANNEL, "")
 
 
 def _lacking(one: TimeSeries, stored: Mapping[int, float]) -> TimeSeries | None:
