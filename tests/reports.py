@@ -10,6 +10,8 @@ import numpy as np
 from synthetic import MONDAY
 
 from detector.backtest.document import document
+from detector.backtest.duel import Duel, alike, duel
+from detector.backtest.duel_table import duels_document
 from detector.backtest.packed import Strip, packed, strips
 from detector.backtest.page import page
 from detector.backtest.results import Judged, Results, judge, results
@@ -52,7 +54,20 @@ ABOUT: dict[str, Any] = {
     "required": [],
     "failed": [],
     "budget": None,
+    "duels": [],
 }
+BUDGET: dict[str, Any] = {
+    "pages_per_week": 60.0,
+    "chosen": 0.7,
+    "trials": [
+        {"sensitivity": factor, "recall": [recall, rest], "pages_per_week": [pages, 1.2 * pages],
+         "seconds": 3.0}
+        for factor, recall, rest, pages in (
+            (0.35, 0.2, None, 10.0), (0.7, 0.6, 0.5, 40.0), (1.0, 0.6, 0.5, 90.0),
+            (2.0, 0.9, 1.0, 400.0),
+        )
+    ],
+}  # fmt: skip
 
 
 def made(
@@ -96,6 +111,13 @@ def made(
         json.loads(json.dumps(document(found, judged, STEP, {}, ABOUT))),
         packed(found, judged, kept_of(judged), STEP, 60),
     )
+
+
+def with_duel(case: Made, **about: Any) -> tuple[Made, Duel]:
+    """Return the backtest beside one of other sensitivity, which stands for a rival."""
+    fought = duel(case.found, alike("other <b>.yml", rescored(case, 0.7)))
+    more = {"duels": duels_document([fought]), **about}
+    return replace(case, document=json.loads(json.dumps({**case.document, **more}))), fought
 
 
 def kept_of(judged: list[Judged]) -> list[Strip]:

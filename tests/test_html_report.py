@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from reports import HOSTILE, Made, kept_of, made, rescored
+from reports import BUDGET, HOSTILE, Made, kept_of, made, rescored, with_duel
 from test_cli_detector import Result
 from test_cli_detector import detector as detector  # the fixture
 from tools import ROOT, tool
 
+from detector.backtest.duel import duel
 from detector.backtest.packed import packed
 from detector.backtest.results import FIGURES
 
@@ -186,6 +187,43 @@ def test_the_slider_counts_as_the_backtest_does(browser: Browser, seed: int) -> 
     page.close()
 
 
+def test_the_duel_is_told_again_at_each_sensitivity(opened: Any) -> None:
+    case, fought = with_duel(made(4, steps=1_200, incidents=8))
+    report = opened(case.html)
+    everything(report.page)
+    assert report.said == []
+    rows = report.page.locator("#duel-incidents tbody tr")
+    assert rows.count() == sum(word is not None for word in fought.words)
+    assert "other <b>.yml" in report.text("#duel-table")
+    words = "(now) => report_.incidents.map((_, i) => Duels.word(now, report_.duels[0], i))"
+    read = "JSON.parse(document.getElementById('{}').textContent)"
+    for factor in FACTORS:
+        want = duel(case.found if factor == 1.0 else rescored(case, factor), fought.rival).words
+        found = report.page.evaluate(
+            f"""(factor) => {{
+                const [report_, scores_] = [{read.format("report")}, {read.format("scores")}];
+                return ({words})(Replay.at(report_, scores_, factor));
+            }}""",
+            factor,
+        )
+        assert tuple(found) == want, factor
+    marks = report.page.locator("#timeline path.mark").count()
+    assert marks == sum(word in ("earlier", "alone", "later", "missed") for word in fought.words)
+
+
+@pytest.mark.parametrize("budget", [None, BUDGET])
+def test_the_sweep_marks_what_is_chosen(opened: Any, budget: Any) -> None:
+    case, _ = with_duel(made(4), budget=budget)
+    page = opened(case.html).page
+    dots = page.locator("#sweep circle.dot").count()
+    details = page.locator("#sweep-table details")
+    details.locator("summary").click()
+    assert details.locator("tbody tr").count() == dots == (4 if budget else 15)
+    assert page.locator("#sweep circle.ring").count() == 1
+    chosen = details.locator("tbody tr", has_text="chosen").count()
+    assert (chosen, page.locator("#sweep line.budget").count()) == ((1, 1) if budget else (0, 0))
+
+
 def test_the_slider_moves_the_page_and_back(case: Made, opened: Any) -> None:
     report = opened(case.html)
     before = report.text("#tiles")
@@ -249,8 +287,9 @@ def test_pictures_have_names_and_tables(case: Made, opened: Any) -> None:
     page = opened(case.html).page
     for chart in page.locator(".chart").all():
         assert chart.get_attribute("aria-label")
-    assert page.locator(".chart").count() == page.locator("details").count()
-    details = page.locator("details").first
+    # A table beside each picture, and one beside the sweep.
+    assert page.locator(".chart").count() + 1 == page.locator("details").count()
+    details = page.locator(".card details").first
     details.locator("summary").click()
     rows = len(case.document["pictures"][0]["curve"]["times"])
     expect(details.locator("tbody tr")).to_have_count(rows)

@@ -10,7 +10,15 @@ from importlib.resources import files
 from typing import Any
 
 # Of assets/, in the order they run.
-SCRIPTS = ("uPlot.iife.min.js", "replay.js", "charts.js", "page.js")
+SCRIPTS = (
+    "uPlot.iife.min.js",
+    "replay.js",
+    "charts.js",
+    "parts.js",
+    "duel.js",
+    "sweep.js",
+    "page.js",
+)
 STYLES = ("uPlot.min.css", "page.css")
 
 

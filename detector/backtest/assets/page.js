@@ -7,43 +7,7 @@
   const scores = read("scores");
   const $ = (id) => document.getElementById(id);
   const { number, moment } = Charts;
-  const WORDS = 400;
-
-  /** An element with text; long or odd text is shortened and shown as one line. */
-  function make(tag, text, className) {
-    const element = document.createElement(tag);
-    if (text !== undefined) element.textContent = text;
-    if (className) element.className = className;
-    return element;
-  }
-
-  function plain(text, most = WORDS) {
-    const line = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => (c === "\n" ? "⏎" : "·"));
-    return line.length > most ? `${line.slice(0, most)}… (${text.length} characters)` : line;
-  }
-
-  function labelled(labels) {
-    const pairs = Object.entries(labels).map(([name, value]) => `${name}="${plain(value, 80)}"`);
-    return pairs.length ? `{${pairs.join(", ")}}` : "";
-  }
-
-  function duration(seconds) {
-    if (seconds === null) return "–";
-    const units = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
-    let rest = Math.round(seconds);
-    const parts = [];
-    for (const [unit, size] of units) {
-      const count = Math.floor(rest / size);
-      rest -= count * size;
-      if (count) parts.push(`${count}${unit}`);
-    }
-    return parts.slice(0, 2).join(" ") || "0s";
-  }
-
-  const ratio = (value) => (value === null ? "–" : `${Math.round(100 * value)} %`);
-  const share = (value) => (value === null ? "–" : `${(100 * value).toFixed(2)} %`);
-  const rate = (value) => (value === null ? "–" : value === 0 ? "0" : value.toFixed(value < 9.95 ? 1 : 0));
-  const many = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
+  const { make, plain, labelled, duration, ratio, share, rate, many, shape, table } = Parts;
   const named = (incident) => plain(incident.note || incident.signal || "incident", 120);
   const same = (a, b) => a.signal === b.signal && JSON.stringify(a.labels) === JSON.stringify(b.labels);
   const true_ = report.incidents.length > 0;
@@ -98,15 +62,6 @@
 
   // Timeline: a lane for the incidents and one for each signal
 
-  const SVG = "http://www.w3.org/2000/svg";
-
-  function shape(tag, attributes, text) {
-    const element = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
-
   const MOST_LANES = 30;
 
   function timeline(now) {
@@ -118,7 +73,7 @@
     const left = width < 600 ? 90 : 190;
     const lane = 20;
     const top = true_ ? 24 : 6;
-    const height = top + lanes.length * lane + 24;
+    const height = top + (lanes.length + report.duels.length) * lane + 24;
     const x = (time) => left + ((time - report.start) / (report.end - report.start)) * (width - left - 4);
     const svg = shape("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
     svg.setAttribute(
@@ -159,6 +114,13 @@
         svg.append(shape("rect", { x: x(one.start), y: y + 4, width: wide, height: lane - 8, rx: 1, class: kind }));
       }
     });
+    report.duels.forEach((duel, k) => {
+      const y = top + (lanes.length + k) * lane;
+      svg.append(shape("line", { x1: left, x2: width - 4, y1: y + lane / 2, y2: y + lane / 2, class: "grid" }));
+      const name = shape("text", { x: left - 10, y: y + 14, class: "name other", "text-anchor": "end" }, plain(duel.name, 60));
+      svg.append(name, ...Duels.lane(report, now, duel, x, y, lane));
+      names.push(name);
+    });
     place.textContent = "";
     place.append(svg);
     for (const name of names)
@@ -174,62 +136,9 @@
       item.append(make("i", "", `key ${kind}`), text);
       legend.append(item);
     }
+    if (true_ && report.duels.length) legend.append(...Duels.legend());
     const more = report.signals.length - lanes.length;
     if (more > 0) legend.append(make("span", `${more} more signals are in the table`));
-  }
-
-  // Tables that sort
-
-  function table(element, caption, columns, rows, press) {
-    const order = element.order ?? null;
-    element.textContent = "";
-    element.append(make("caption", caption, "unseen"));
-    const head = element.createTHead().insertRow();
-    columns.forEach((column, k) => {
-      const cell = make("th", undefined, column.text ? "" : "number");
-      cell.scope = "col";
-      const sorted = order && order.k === k ? (order.up ? "ascending" : "descending") : "none";
-      cell.setAttribute("aria-sort", sorted);
-      const button = make("button", column.name);
-      button.type = "button";
-      button.addEventListener("click", () => {
-        element.order = { k, up: order && order.k === k ? !order.up : Boolean(column.text) };
-        table(element, caption, columns, rows, press);
-        element.querySelectorAll("th button")[k].focus();
-      });
-      cell.append(button);
-      head.append(cell);
-    });
-    const sorted = [...rows];
-    if (order) {
-      const key = columns[order.k].key;
-      const compare = (a, b) => {
-        const [x, y] = [key(a), key(b)];
-        if (x === null || y === null) return (x === null) - (y === null);
-        const sign = typeof x === "string" ? x.localeCompare(y) : x - y;
-        return order.up ? sign : -sign;
-      };
-      sorted.sort(compare);
-    }
-    const body = element.createTBody();
-    for (const one of sorted) {
-      const row = body.insertRow();
-      columns.forEach((column, k) => {
-        const cell = k === 0 ? make("th") : make("td");
-        if (k === 0) cell.scope = "row";
-        if (!column.text) cell.className = "number";
-        if (column.kind) cell.className += ` ${column.kind(one)}`;
-        const text = column.show(one);
-        if (text.length > 40) cell.className += " long";
-        if (k === 0 && press?.(one)) {
-          const button = make("button", text, "link");
-          button.type = "button";
-          button.addEventListener("click", press(one));
-          cell.append(button);
-        } else cell.append(make("bdi", text));
-        row.append(cell);
-      });
-    }
   }
 
   function signals(now, moved) {
@@ -406,6 +315,8 @@
     timeline(now);
     signals(now, factor !== 1);
     incidents(now);
+    Duels.tables(report, now, $("duel-table"), $("duel-incidents"));
+    if (true_) Sweep.draw(report, points, factor, $("sweep"));
     $("factor-note").textContent =
       factor === 1
         ? "As replayed. Move the slider to see what another sensitivity would have found and paged."
@@ -424,19 +335,6 @@
     if (total > report.series.length) lines.push(`Curves of ${report.series.length} of ${total} series are in this file, those with the most alerts and then the highest scores; figures are of all.`);
     if (scores.highest < 2) lines.push(`The slider ends at × ${scores.highest}, to keep this file small.`);
     lines.push(`Steps of ${duration(report.step)}; a page is a message of Alertmanager that names something new as firing, or its reminder.`);
-    if (report.budget) {
-      const { budget } = report;
-      const grid = make("table");
-      const columns = [
-        { name: "Sensitivity", key: (r) => r.sensitivity, show: (r) => `× ${r.sensitivity}${r.sensitivity === budget.chosen ? ", chosen" : ""}` },
-        ...[["Recall", "recall", ratio], ["Pages/week", "pages_per_week", rate]].flatMap(([name, key, show]) => [
-          { name, key: (r) => r[key][0], show: (r) => show(r[key][0]) },
-          { name: `${name}, rest`, key: (r) => r[key][1], show: (r) => show(r[key][1]) },
-        ]),
-      ];
-      table(grid, "True replays of other sensitivities", columns, budget.trials);
-      place.append(make("h3", `Budget of ${number(budget.pages_per_week)} pages a week, by true replays`), grid);
-    }
     const items = make("ul");
     for (const line of lines) items.append(make("li", plain(line)));
     place.append(items);
@@ -474,7 +372,7 @@
     width = innerWidth;
     clearTimeout(resizing);
     resizing = setTimeout(() => {
-      timeline(recomputed(Number($("factor").value)));
+      slide(false);
       Charts.redraw();
     }, 100);
   });
@@ -497,6 +395,10 @@
     slide(true);
     slider.focus();
   });
+  if (!report.duels.length) $("duels").remove();
+  const points = true_ ? Sweep.points(report, (factor) => recomputed(factor).figures, scores) : [];
+  if (true_) Sweep.tell(report, points, $("sweep-note"), $("sweep-table"));
+  else $("sweeping").remove();
   slide(false);
   if (true_) {
     gallery("missed", "missed", "Nothing was missed.", report.figures.missed);
