@@ -30,6 +30,8 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="detector.yml; without it defaults and DETECTOR_* hold."),
 ]
+# Headings of `backtest --help`.
+WHAT, TRUTH, MORE, OUT = "What is replayed", "What is true", "Compare and decide", "What is written"
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -142,87 +144,151 @@ def backtest(
         ),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--from", help="Begin of the replay: 30d, or a time.")
+        str | None,
+        typer.Option("--from", help="Begin of the replay: 30d, or a time.", rich_help_panel=WHAT),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--to", help="End of the replay: now, 1d, or a time.")
+        str | None,
+        typer.Option("--to", help="End of the replay: now, 1d, or a time.", rich_help_panel=WHAT),
     ] = None,
     signal: Annotated[
-        list[str] | None, typer.Option(help="Only this signal of the server; repeatable.")
+        list[str] | None,
+        typer.Option(help="Only this signal of the server; repeatable.", rich_help_panel=WHAT),
     ] = None,
     step: Annotated[
         str | None,
-        typer.Option(help="Scoring cadence, such as 300s; 1m for files unless configured."),
+        typer.Option(
+            help="Scoring cadence, such as 300s; without it that of the configuration, 1m.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     kind: Annotated[
         str,
         typer.Option(
-            help="Of files: traffic, latency, errors, saturation, drift, quality or other."
+            help="Of files: traffic, latency, errors, saturation, drift, quality or other.",
+            rich_help_panel=WHAT,
         ),
     ] = "other",
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps what was read, for the next time.", rich_help_panel=WHAT
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Threads; 0 is one a core.", rich_help_panel=WHAT)
+    ] = 0,
     incidents: Annotated[
         list[Path] | None,
-        typer.Option(help="YAML or CSV with start, end, and signal, labels, note if you like."),
+        typer.Option(
+            help="YAML or CSV with start, end, and signal, labels, note if you like; repeatable.",
+            rich_help_panel=TRUTH,
+        ),
     ] = None,
     truth: Annotated[
-        list[str] | None, typer.Option(help="PromQL that was true during incidents.")
+        list[str] | None,
+        typer.Option(
+            help="PromQL that was true during incidents; repeatable.", rich_help_panel=TRUTH
+        ),
     ] = None,
     alerts: Annotated[
-        list[str] | None, typer.Option(help="An alert whose past firing counts as incident (weak).")
+        list[str] | None,
+        typer.Option(
+            help="An alert whose past firing counts as incident (weak); repeatable.",
+            rich_help_panel=TRUTH,
+        ),
     ] = None,
     silences: Annotated[
-        str | None, typer.Option(help="Alertmanager whose silences count as incidents (weak).")
+        str | None,
+        typer.Option(
+            help="Address of an Alertmanager whose silences count as incidents (weak).",
+            rich_help_panel=TRUTH,
+        ),
     ] = None,
     inhibit: Annotated[
         list[str] | None,
-        typer.Option(help="An alert that mutes ours while it fires: JobDown:job."),
+        typer.Option(
+            help="An alert that mutes ours while it fires, and the labels that must be equal: "
+            "JobDown:job; repeatable.",
+            rich_help_panel=TRUTH,
+        ),
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(help="Look for the sensitivity that keeps to it: '2 pages/week'."),
+        typer.Option(
+            help="Look for the sensitivity that keeps to it: '2 pages/week'.",
+            rich_help_panel=MORE,
+        ),
     ] = None,
     require: Annotated[
         list[str] | None,
-        typer.Option(help="Exit 1 unless it holds: 'recall>=0.8', 'pages_per_week<=2'."),
+        typer.Option(
+            help="Exit 1 unless it holds: 'recall>=0.8', 'pages_per_week<=2'; repeatable.",
+            rich_help_panel=MORE,
+        ),
     ] = None,
-    scores: Annotated[Path | None, typer.Option(help="CSV to write: one row a step.")] = None,
-    report: Annotated[Path | None, typer.Option(help="JSON to write: everything found.")] = None,
-    html: Annotated[
-        Path | None, typer.Option(help="HTML to write: the report to look at, one file.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(help="Markdown to write: the summary, for a pull request.")
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps what was read, for the next time.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Threads; 0 is one a core.")] = 0,
     compare: Annotated[
         list[str] | None,
         typer.Option(
             help="Put beside us, on the same data: grafana (adaptive and robust of "
-            "promql-anomaly-detection) or rules:FILE, your alerting rules; repeatable."
+            "promql-anomaly-detection) or rules:FILE, your alerting rules; repeatable.",
+            rich_help_panel=MORE,
         ),
     ] = None,
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="Another detector.yml to put beside this one; repeatable."),
+        typer.Option(
+            help="Another detector.yml to put beside this one; repeatable.", rich_help_panel=MORE
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="HTML to write: the report to look at, one file.", rich_help_panel=OUT),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="JSON to write: everything found.", rich_help_panel=OUT)
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            help="Markdown to write: the summary, for a pull request.", rich_help_panel=OUT
+        ),
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="CSV to write: one row a step.", rich_help_panel=OUT)
     ] = None,
     write_back: Annotated[
         str | None,
-        typer.Option(help="Write the scores to the server with this as label run, for Grafana."),
+        typer.Option(
+            help="Write the scores to the server with this as label run, for Grafana.",
+            rich_help_panel=OUT,
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Replay stored series through the live path: what you would have been paged for.
 
-    From a server: detector backtest --from 30d --truth 'max(maintenance)' --report report.json
+    Two weeks of your signals, and how noisy it would have been:
 
-    From a file: detector backtest series.csv --step 300s --scores out.csv. There `alert` is state
-    1 and `firing` the alert of the kind, after its `for` and `keep_firing_for`, evaluated each
-    minute (each step, where that is shorter or no whole minutes) while the detector exposes the
-    score. Scores that are only stored once an hour are seen by Prometheus for five minutes after
-    it: a rule with `for: 5m` then fires on none of them unless it is evaluated at that very second.
+    [bold]detector backtest -c detector.yml --from 14d --html report.html[/bold]
+
+    The same held to your incidents, beside the rules you have:
+
+    [bold]detector backtest -c detector.yml --from 14d --incidents incidents.yml --compare
+    rules:alerts.yml --html report.html[/bold]
+
+    As a gate in CI; exit 1 when it would find less or page more:
+
+    [bold]detector backtest -c detector.yml --from 14d --incidents incidents.yml
+    --require 'recall>=0.8' --require 'pages_per_week<=2'[/bold]
+
+    From a file: a row for each step, with `alert` (state 1) and `firing` (the alert of the kind,
+    after its `for` and `keep_firing_for`, evaluated each minute):
+
+    [bold]detector backtest series.csv --step 300s --kind latency --scores out.csv[/bold]
+
+    Exit codes: 0 done, 1 a requirement does not hold, 2 wrong arguments, 3 the server cannot be
+    read, 130 cancelled; what was done until then is written.
     """
     import time
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from synthetic import MONDAY
 from detector.backtest.document import document
 from detector.backtest.duel import Duel, alike, duel
 from detector.backtest.duel_table import duels_document
+from detector.backtest.grouping import Inhibition
 from detector.backtest.packed import Strip, packed, strips
 from detector.backtest.page import page
 from detector.backtest.results import Judged, Results, judge, results
@@ -71,7 +73,12 @@ BUDGET: dict[str, Any] = {
 
 
 def made(
-    seed: int, series: int = 3, steps: int = 2_000, incidents: int = 6, hostile: bool = False
+    seed: int,
+    series: int = 3,
+    steps: int = 2_000,
+    incidents: int = 6,
+    hostile: bool = False,
+    inhibitions: Sequence[Inhibition] = (),
 ) -> Made:
     """Return a backtest of three signals with `series` series each.
 
@@ -104,12 +111,12 @@ def made(
         judged.append(
             judge(_trace(signal, keys, times, truth, rng), truth, STEP, 30.0, ranked=False)
         )
-    found = results(judged, truth, int(times[0]), int(times[-1]) + STEP)
+    found = results(judged, truth, int(times[0]), int(times[-1]) + STEP, inhibitions=inhibitions)
     return Made(
         found,
         judged,
         json.loads(json.dumps(document(found, judged, STEP, {}, ABOUT))),
-        packed(found, judged, kept_of(judged), STEP, 60),
+        packed(found, judged, kept_of(judged), STEP, 60, inhibitions=inhibitions),
     )
 
 
@@ -124,7 +131,7 @@ def kept_of(judged: list[Judged]) -> list[Strip]:
     return [strip for one in judged for strip in strips(one.trace)]
 
 
-def rescored(case: Made, factor: float) -> Results:
+def rescored(case: Made, factor: float, inhibitions: Sequence[Inhibition] = ()) -> Results:
     """Return what the slider should show: the rule of assets/replay.js, step by step."""
     moved = []
     for one in case.judged:
@@ -134,7 +141,8 @@ def rescored(case: Made, factor: float) -> Results:
         moved.append(
             judge(replace(one.trace, state=state), case.found.incidents, STEP, 30.0, ranked=False)
         )
-    return results(moved, case.found.incidents, case.found.start, case.found.end)
+    span = case.found.start, case.found.end
+    return results(moved, case.found.incidents, *span, inhibitions=inhibitions)
 
 
 def _again(trace: Trace, s: int, factor: float) -> np.ndarray:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from test_cli_detector import Result
+from test_cli_detector import detector as detector  # the fixture
 
 from detector.backtest.files import read_file
 from detector.errors import ConfigError
@@ -128,3 +133,27 @@ def test_what_cannot_be_read_is_one_line(
 def test_a_missing_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"no such file|needs a library"):
         read_file(tmp_path / name, 60)
+
+
+def test_a_full_disk_takes_one_file_and_no_other(
+    tmp_path: Path, detector: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room for the scores: the summary and the small files are there all the same."""
+    monkeypatch.chdir(tmp_path)
+    times = range(1_759_708_800, 1_759_708_800 + 600 * 300, 300)
+    rows = "".join(f"{t},{10 + i % 7}\n" for i, t in enumerate(times))
+    (tmp_path / "s.csv").write_text("timestamp,value\n" + rows)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        given = ("--step", "300s", "--scores", "out.csv", "--markdown", "m.md")
+        code, out, err = detector("backtest", "s.csv", *given)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert code == 2
+    assert "out.csv: cannot be written: File too large" in err
+    assert "history behind a day" in out
+    assert (tmp_path / "m.md").read_text().startswith("### Backtest")
+    assert not (tmp_path / "out.csv").exists()

@@ -65,10 +65,12 @@ class Choice:
         if self.chosen is None:
             return f"no sensitivity keeps to {self.budget:g} pages a week ({cost})"
         rest = self.chosen.pages_per_week[1]
+        recall = self.chosen.recall[0]
+        finds = "" if recall is None else f" and finds {recall:.0%} of the incidents"
         kept = "confirmed" if rest <= self.budget else "NOT confirmed"
         return (
-            f"sensitivity {self.chosen.sensitivity:g} keeps to {self.budget:g} pages a week; "
-            f"{kept} on the rest with {rest:.2f} ({cost})"
+            f"sensitivity {self.chosen.sensitivity:g} keeps to {self.budget:g} pages a week"
+            f"{finds}; {kept} on the rest with {rest:.2f} ({cost})"
         )
 
 

@@ -6,7 +6,9 @@ import json
 import signal as signals_module
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,8 @@ def run(settings: Settings, options: Options, now: float) -> int:
 
 def _beside(settings: Settings, path: Path) -> Settings:
     """Return another configuration, reading the same server."""
+    if not path.exists():
+        raise ConfigError(f"--against {path}: no such file")
     return load(path).model_copy(update={"prometheus": settings.prometheus})
 
 
@@ -112,7 +116,10 @@ def understood(options: Options, now: float) -> Request:
     """
     step = None
     if options.step is not None or options.series:
-        seconds = parse_duration(options.step or "1m")
+        try:
+            seconds = parse_duration(options.step or "1m")
+        except ConfigError as error:
+            raise ConfigError(f"--step: {error}") from None
         if seconds != int(seconds):
             raise ConfigError(f"--step {options.step} must be whole seconds")
         step = int(seconds) if options.step is not None else None
@@ -145,19 +152,43 @@ def understood(options: Options, now: float) -> Request:
 
 
 def _told(request: Request, outcome: Outcome) -> int:
-    """Write the files, print the summary, hold the figures to what is required."""
-    if request.scores is not None:
-        traces = [one.trace for one in outcome.judged]
-        rows, episodes = write_scores(request.scores, traces, outcome.stamps)
-        for note in outcome.notes if request.scores_only else ():
-            tell(f"warning: {note}")
-        step = format_duration(outcome.step)
-        tell(f"{rows} steps of {step}, {episodes} episodes -> {request.scores}")
+    """Print the summary, write the files, hold the figures to what is required.
+
+    A file that cannot be written keeps nothing else from being written or said.
+    """
     failed = failures(request.require, outcome.found.figures)
+    if not request.scores_only:
+        notes = [described(outcome), *outcome.notes]
+        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        print_summary(console, outcome.found, notes, outcome.choice)
+        print_duels(console, outcome.found, outcome.duels)
+    unwritten = []
+    for write in _writers(request, outcome, failed):
+        try:
+            write()
+        except ConfigError as error:
+            unwritten.append(error)
+    for line in failed:
+        tell(f"error: {line}")
+    if not outcome.complete:
+        tell("cancelled; what was replayed until then is above and in the files")
+    for other in unwritten[:-1]:
+        tell(f"error: {other}")
+    if unwritten:
+        raise unwritten[-1]
+    if not outcome.complete:
+        return CANCELLED
+    return 1 if failed else 0
+
+
+def _writers(request: Request, outcome: Outcome, failed: list[str]) -> Iterator[Callable[[], None]]:
+    """Yield what writes each file that is asked for."""
+    if request.scores is not None:
+        yield partial(_write_scores, request.scores, request.scores_only, outcome)
     if request.report is not None or request.html is not None:
         found = _document(request, outcome, failed)
         if request.report is not None:
-            _write(request.report, json.dumps(found))
+            yield partial(_write, request.report, json.dumps(found))
         if request.html is not None:
             scores = packed(
                 outcome.found,
@@ -167,22 +198,19 @@ def _told(request: Request, outcome: Outcome) -> int:
                 outcome.lag,
                 inhibitions=outcome.inhibitions,
             )
-            _write(request.html, page(found, scores))
+            yield partial(_write, request.html, page(found, scores))
     if request.markdown is not None:
         lines = [*outcome.notes, *(f"required: {line}" for line in failed)]
         text = markdown(outcome.found, lines, outcome.choice)
-        _write(request.markdown, text + duels_markdown(outcome.found, outcome.duels))
-    if not request.scores_only:
-        notes = [described(outcome), *outcome.notes]
-        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-        print_summary(console, outcome.found, notes, outcome.choice)
-        print_duels(console, outcome.found, outcome.duels)
-    for line in failed:
-        tell(f"error: {line}")
-    if not outcome.complete:
-        tell("cancelled; what was replayed until then is above and in the files")
-        return CANCELLED
-    return 1 if failed else 0
+        yield partial(_write, request.markdown, text + duels_markdown(outcome.found, outcome.duels))
+
+
+def _write_scores(path: Path, alone: bool, outcome: Outcome) -> None:
+    traces = [one.trace for one in outcome.judged]
+    rows, episodes = write_scores(path, traces, outcome.stamps)
+    for note in outcome.notes if alone else ():
+        tell(f"warning: {note}")
+    tell(f"{rows} steps of {format_duration(outcome.step)}, {episodes} episodes -> {path}")
 
 
 def _document(request: Request, outcome: Outcome, failed: list[str]) -> dict[str, Any]:
@@ -220,4 +248,6 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
+        if path.is_file():
+            path.unlink()
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None

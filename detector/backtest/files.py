@@ -79,7 +79,9 @@ def read_csv(path: Path, step: int) -> Recording:
         frame = pd.read_csv(path, dtype=str, skipinitialspace=True, keep_default_na=False)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f"{path}: no CSV file: {str(error).splitlines()[0]}") from None
     return _table(path, frame, step, lambda row: f"{path}:{_line(path, row)}")
 

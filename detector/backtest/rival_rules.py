@@ -96,6 +96,11 @@ def rule_alerts(
     for one in file.alerts:
         first, last, step = _grid(start, end, one.interval)
         matrix = source.read(((one.expression, ()),), first, last, step, NO_LIMIT).matrix
+        if not matrix.labels:
+            notes.append(
+                f"{one.name}: its expression has no result in the range; it never held, or the "
+                "server has no such metric"
+            )
         for s, key in enumerate(matrix.labels):
             own = dict(key) | one.labels
             labels = tuple(sorted(own.items()))

@@ -58,6 +58,9 @@ def write_scores(
                 on = trace.state == State.ANOMALOUS
                 episodes += int(np.count_nonzero(np.diff(on, axis=1, prepend=False) & on))
     except OSError as error:
+        # Half a file would be taken for a whole one.
+        if path.is_file():
+            path.unlink()
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
     return rows, episodes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -130,6 +131,8 @@ def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
                     f"{path}: {recording.replaced} samples of {name} replaced by a later one of "
                     "the same step"
                 )
+            if not np.isfinite(recording.samples.values).any():
+                notes.append(f"{path}: no value of {name} is a number")
             if recording.spacing >= 2 * grid.step:
                 apart = format_duration(recording.spacing)
                 notes.append(
@@ -146,9 +149,10 @@ def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
     end = min(last + grid.step, request.end or last + grid.step)
     if start >= end:
         raise ConfigError(
-            f"no samples between --from and --to; the files have {first} to {last} (unix seconds)"
+            f"no samples between --from and --to; the files have {_said(first)} to "
+            f"{_said(last)} UTC"
         )
-    given = _labelled(request)
+    given = _labelled(request, notes)
     if request.silences is not None:
         given += incidents_of_silences(request.silences, start, end)
     incidents, outside = inside(given, start, end)
@@ -198,11 +202,18 @@ def _of_server(
     start, end = _on_grid(request.start, grid.step), newest + grid.step
     if start >= end:
         raise ConfigError("--from must be before --to, and both before now")
-    given = _labelled(request)
+    notes = list(found.warnings)
+    given = _labelled(request, notes)
     for query in request.truth:
-        given += incidents_where(source, query, start, end, grid.step)
-    if request.alerts:
-        given += incidents_of_alerts(source, request.alerts, start, end, grid.step)
+        true = incidents_where(source, query, start, end, grid.step)
+        if not true:
+            notes.append(f"--truth {query}: never true in the range; is it spelt right?")
+        given += true
+    for alert in request.alerts:
+        fired = incidents_of_alerts(source, [alert], start, end, grid.step)
+        if not fired:
+            notes.append(f"--alerts {alert}: did not fire in the range; is it spelt right?")
+        given += fired
     if request.silences is not None:
         given += incidents_of_silences(request.silences, start, end)
     incidents, outside = inside(given, start, end)
@@ -210,9 +221,12 @@ def _of_server(
         Inhibition(_firings_of(source, alert, start, end, grid.step), equal)
         for alert, equal in request.inhibit
     ]
+    for (alert, _), inhibition in zip(request.inhibit, inhibitions, strict=True):
+        if not inhibition.firings:
+            notes.append(f"--inhibit {alert}: did not fire in the range; is it spelt right?")
     names = {signal.name for signal in signals}
     groups = tuple(group for group in found.groups if names.issuperset(group.signals))
-    notes = [*found.warnings, *_about(request, incidents, outside)]
+    notes += _about(request, incidents, outside)
 
     def load() -> Iterator[Loaded]:
         for signal in signals:
@@ -240,14 +254,27 @@ def _firings_of(
     return found
 
 
-def _labelled(request: Request) -> list[Incident]:
-    return [one for path in request.incidents for one in read_incidents(path)]
+def _said(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _labelled(request: Request, notes: list[str]) -> list[Incident]:
+    found = []
+    for path in request.incidents:
+        own = read_incidents(path)
+        if not own:
+            notes.append(f"--incidents {path}: no incidents in it")
+        found += own
+    return found
 
 
 def _about(request: Request, incidents: tuple[Incident, ...], outside: list[Incident]) -> list[str]:
     notes = []
     if outside:
-        notes.append(f"{len(outside)} incidents do not begin in the range and are left out")
+        every = len(outside) + len(incidents)
+        notes.append(
+            f"{len(outside)} of {every} incidents do not begin in the range and are left out"
+        )
     weak = sum(one.weak for one in incidents)
     if weak:
         notes.append(f"{weak} of {len(incidents)} incidents are weak labels: alerts or silences")

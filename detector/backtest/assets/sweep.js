@@ -13,9 +13,9 @@ const Sweep = (() => {
         factor: one.sensitivity, pages: one.pages_per_week, recall: one.recall,
       }));
     const step = (scores.highest - scores.lowest) / (COUNT - 1);
-    const factors = Array.from({ length: COUNT }, (_, i) => Number((scores.lowest + i * step).toFixed(2)));
-    if (!factors.includes(1)) factors.push(1);
-    return factors.sort((a, b) => a - b).map((factor) => {
+    // The slider's own places are twentieths.
+    const factors = new Set(Array.from({ length: COUNT }, (_, i) => Math.round((scores.lowest + i * step) * 20) / 20));
+    return [...factors.add(1)].sort((a, b) => a - b).map((factor) => {
       const { pages_per_week, recall } = figures(factor);
       return { factor, pages: [pages_per_week], recall: [recall] };
     });
@@ -43,7 +43,7 @@ const Sweep = (() => {
     if (budget) {
       const at = x(budget.pages_per_week);
       svg.append(shape("line", { x1: at, x2: at, y1: 12, y2: height - bottom, class: "budget" }));
-      svg.append(shape("text", { x: at + 5, y: height - bottom - 6, class: "name" }, "budget"));
+      svg.append(shape("text", { x: at + 5, y: 22, class: "name" }, "budget"));
     }
     const known = list.filter((one) => one.recall[0] !== null);
     const curves = budget ? [0, 1] : [0];
@@ -61,8 +61,8 @@ const Sweep = (() => {
       mark.append(shape("title", {}, `× ${number(one.factor)}: ${ratio(one.recall[0])} found, ${rate(one.pages[0])} pages a week`));
       svg.append(mark);
       if (one.factor === ring) svg.append(shape("circle", { cx, cy, r: 8, class: "ring" }));
-      if (one.factor !== ring && Math.hypot(cx - free.x, cy - free.y) < 34) continue;
-      svg.append(shape("text", { x: cx + (cx > width - 60 ? -8 : 8), y: cy + 15, "text-anchor": cx > width - 60 ? "end" : "start" }, `× ${number(one.factor)}`));
+      if (one.factor !== ring && Math.hypot(cx - free.x, cy - free.y) < 48) continue;
+      svg.append(shape("text", { x: cx + (cx > width - 60 ? -8 : 8), y: cy > height - bottom - 20 ? cy - 8 : cy + 15, "text-anchor": cx > width - 60 ? "end" : "start" }, `× ${number(one.factor)}`));
       free = { x: cx, y: cy };
     }
     place.textContent = "";
@@ -76,7 +76,7 @@ const Sweep = (() => {
     note.textContent = !budget
       ? "The slider's estimate at each of its places; --budget replays each sensitivity and chooses one."
       : (choice
-          ? `Sensitivity × ${number(choice.sensitivity)} finds most with ${asked} on the first part of the range (line); on the rest ` +
+          ? `Sensitivity × ${number(choice.sensitivity)} finds most, ${ratio(choice.recall[0])}, with ${asked} on the first part of the range (line); on the rest ` +
             `(dashed) it had ${rate(choice.pages_per_week[1])}: ${choice.pages_per_week[1] <= budget.pages_per_week ? "confirmed" : "not confirmed"}.`
           : `No sensitivity keeps to ${asked}.`) +
         ` Each point is a true replay, ${duration(budget.trials.reduce((sum, one) => sum + one.seconds, 0))} in all.`;
