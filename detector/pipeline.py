@@ -21,7 +21,7 @@ from detector.errors import ConfigError
 from detector.lesson import lesson, local_times, taught
 from detector.models import registry
 from detector.models.baseline import DAY, Baseline
-from detector.series import Int, Labels, Scores, SeriesMatrix, Signal, empty_matrix
+from detector.series import Bool, Int, Labels, Scores, SeriesMatrix, Signal, empty_matrix
 
 # The fold starts this many steps before the boundary, so that an episode in course goes on.
 LEAD_STEPS = 60
@@ -282,7 +282,9 @@ def replay(
         boundary = evaluation.due
 
 
-def fill_zero(samples: SeriesMatrix, presence: Mapping[Labels, np.ndarray]) -> SeriesMatrix:
+def fill_zero(
+    samples: SeriesMatrix, presence: Mapping[Labels, np.ndarray], sibling: Bool | None = None
+) -> SeriesMatrix:
     """Turn absence into zero where the job, or a sibling series, was there.
 
     Parameters
@@ -291,17 +293,20 @@ def fill_zero(samples: SeriesMatrix, presence: Mapping[Labels, np.ndarray]) -> S
         [S, T] samples of a signal whose policy is ``missing="zero"``.
     presence : mapping from Labels to bool[T]
         Where `up` was 1, keyed by its (instance, job) labels; empty when unknown.
+    sibling : bool[T], optional
+        Where any series of the signal has a sample, when `samples` are not all of them.
 
     Returns
     -------
     SeriesMatrix
         A sample that is present but NaN stays NaN: a ratio of nothing to nothing is no zero.
     """
-    sibling = ~samples.absent.all(axis=0) if samples.labels else np.zeros(len(samples.times), bool)
+    of_these = ~samples.absent.all(axis=0) & bool(samples.labels)
+    any_sibling = of_these if sibling is None else sibling
     values, absent = samples.values.copy(), samples.absent.copy()
     for s, key in enumerate(samples.labels):
         identity = {(k, v) for k, v in key if k in ("job", "instance")}
-        there = sibling.copy()
+        there = any_sibling.copy()
         for target, up in presence.items():
             if identity and identity <= set(target):
                 there |= up

@@ -1,6 +1,6 @@
 """Puts what `make` needs into this folder: `.venv` with the locked packages, programs in `.tools`.
 
-    python3 scripts/install.py venv prometheus compose
+    python3 scripts/install.py venv prometheus compose browser
 
 Uses the standard library only, because it runs before anything is installed. Needs no root and
 changes nothing outside the folder. What is there already is left alone, in a fraction of a second.
@@ -50,6 +50,69 @@ COMPOSE_PACKAGES = [
     "python3-yaml",
 ]
 
+# The browser that opens the report, and the libraries a bare machine lacks for it.
+BROWSER_PACKAGES = [
+    "chromium-headless-shell",
+    "chromium-common",
+    "libasound2",
+    "libasyncns0",
+    "libatk1.0-0",
+    "libatspi2.0-0",
+    "libblkid1",
+    "libbrotli1",
+    "libbsd0",
+    "libcap2",
+    "libdav1d6",
+    "libdbus-1-3",
+    "libdouble-conversion3",
+    "libdrm2",
+    "libexpat1",
+    "libffi8",
+    "libflac12",
+    "libfontconfig1",
+    "libfreetype6",
+    "libgbm1",
+    "libgcrypt20",
+    "libglib2.0-0",
+    "libgpg-error0",
+    "libgraphite2-3",
+    "libharfbuzz-subset0",
+    "libharfbuzz0b",
+    "libjpeg62-turbo",
+    "liblz4-1",
+    "libmd0",
+    "libminizip1",
+    "libmount1",
+    "libmp3lame0",
+    "libmpg123-0",
+    "libnspr4",
+    "libnss3",
+    "libogg0",
+    "libopenh264-7",
+    "libopus0",
+    "libpcre2-8-0",
+    "libpng16-16",
+    "libpulse0",
+    "libsndfile1",
+    "libvorbis0a",
+    "libvorbisenc2",
+    "libwayland-server0",
+    "libx11-6",
+    "libx11-xcb1",
+    "libxau6",
+    "libxcb1",
+    "libxcomposite1",
+    "libxdamage1",
+    "libxdmcp6",
+    "libxext6",
+    "libxfixes3",
+    "libxi6",
+    "libxkbcommon0",
+    "libxnvctrl0",
+    "libxrandr2",
+    "libxrender1",
+]
+
 # What each group needs on PATH (any of the names), and the Debian packages it comes from otherwise.
 PROGRAMS = {
     "prometheus": {
@@ -62,16 +125,26 @@ PROGRAMS = {
     "compose": {
         ("docker-compose",): COMPOSE_PACKAGES,
     },
+    "browser": {
+        ("chromium-headless-shell", "chromium"): BROWSER_PACKAGES,
+    },
 }
 GROUP_NAMES = {
     "prometheus": "Prometheus 2.x, Alertmanager and Pushgateway",
     "compose": "docker-compose 1.29, which checks docker-compose.yml,",
+    "browser": "Chromium without a window, which opens the report,",
 }
 
 COMPOSE_WRAPPER = """#!/bin/sh
 root=$(cd "$(dirname "$0")/.." && pwd)
 PYTHONPATH="$root/usr/lib/python3/dist-packages:$(echo "$root"/usr/lib/python3.*)" \\
     exec /usr/bin/python3 "$root/usr/bin/docker-compose" "$@"
+"""
+BROWSER_WRAPPER = """#!/bin/sh
+root=$(cd "$(dirname "$0")/.." && pwd)
+libraries=$(echo "$root"/usr/lib/*-linux-gnu)
+LD_LIBRARY_PATH="$libraries:$libraries/pulseaudio" \\
+    exec "$root/usr/lib/chromium/chromium-headless-shell" "$@"
 """
 # Debian's Alertmanager reads its default templates from this absolute path. The copy below reads
 # them relative to the directory it is started in; both texts have to be of one length.
@@ -175,6 +248,8 @@ def install_programs(group: str) -> None:
         package.unlink()
     if group == "compose":
         write_program(TOOLS / "bin" / "docker-compose", COMPOSE_WRAPPER.encode())
+    elif group == "browser":
+        write_program(TOOLS / "bin" / "chromium-headless-shell", BROWSER_WRAPPER.encode())
     elif "prometheus-alertmanager" in packages:
         binary = (TOOLS / "usr" / "bin" / "prometheus-alertmanager").read_bytes()
         write_program(TOOLS / "libexec" / "alertmanager", binary.replace(*TEMPLATES))

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import replace
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from synthetic import DAY, MONDAY, grid, labels, matrix, traffic
 
-from detector.backtest import backtest, profile_for, read_csv, write_scores
+from detector.backtest.command import backtest
+from detector.backtest.files import read_csv
+from detector.backtest.request import Request
+from detector.backtest.scores_file import write_scores
+from detector.backtest.sources import profile_for
 from detector.errors import ConfigError
-from detector.names import Mask
 from detector.pipeline import Schedule, replay
-from detector.series import Condition, Signal, Span
-from detector.settings import KIND_POLICIES
+from detector.series import Signal
+from detector.settings import KIND_POLICIES, Settings
 
-COLUMNS = ["timestamp", "observed", "expected", "lower", "upper", "score", "state", "alert"]
+COLUMNS = [
+    "timestamp",
+    "observed",
+    "expected",
+    "lower",
+    "upper",
+    "score",
+    "state",
+    "alert",
+    "firing",
+]
 SIGNAL = Signal("series", "traffic", (), KIND_POLICIES["traffic"])
 SCHEDULE = Schedule(300, 300, 28 * DAY, DAY)
 
@@ -27,6 +41,15 @@ def store(path: Path, times: np.ndarray, values: np.ndarray) -> Path:
     lines = [f"{t},{v!r}" for t, v in zip(times.tolist(), values.tolist(), strict=True)]
     path.write_text("timestamp,value\n" + "\n".join(lines) + "\n")
     return path
+
+
+def scored(
+    path: Path, out: Path, settings: Settings | None = None, **given: Any
+) -> tuple[int, int]:
+    """Write the scores of a file; return the number of rows and of episodes."""
+    request = Request(files=(path,), step=300, **given)
+    outcome = backtest(settings or Settings(), request, 0.0, threading.Event(), lambda line: None)
+    return write_scores(out, [one.trace for one in outcome.judged], outcome.stamps)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -45,9 +68,8 @@ def test_the_file_holds_the_rows_of_the_pipeline(tmp_path: Path) -> None:
     values[3000:3100] = np.nan
     present = ~np.isnan(values)
     path = store(tmp_path / "series.csv", times[present], values[present])
-    recording = read_csv(path, 300)
     out = tmp_path / "out.csv"
-    count, episodes = write_scores(out, recording, backtest(recording, SIGNAL, SCHEDULE))
+    count, episodes = scored(path, out, kind="traffic")
     rows = rows_of(out)
     assert list(rows[0]) == COLUMNS
     assert count == len(rows) == len(times)
@@ -73,15 +95,14 @@ def test_ranges_of_time_are_masked_in_a_file(tmp_path: Path) -> None:
     values = traffic(times, 1)
     outage = slice(-288, -264)
     values[outage] = 0
-    recording = read_csv(store(tmp_path / "series.csv", times, values), 300)
-    span = Span(int(times[-288]), int(times[-276]))
-    conditions = (
-        Condition("masks.mute.0", Mask.MUTED, span),
-        Condition("when", Mask.UNTAUGHT | Mask.MUTED, "never asked", gate=True),
-    )
+    path = store(tmp_path / "series.csv", times, values)
     out = tmp_path / "out.csv"
-    signal = replace(SIGNAL, conditions=conditions)
-    write_scores(out, recording, backtest(recording, signal, SCHEDULE))
+    first, last = (f"{np.datetime64(int(times[i]), 's')}Z" for i in (-288, -276))
+    mute = [{"from": first, "to": last}]
+    settings = Settings.model_validate(
+        {"masks": {"mute": mute}, "policies": {"traffic": {"when": "never asked"}}}
+    )
+    scored(path, out, settings, kind="traffic")
     states = [row["state"] for row in rows_of(out)]
     assert set(states[-288:-276]) == {"4"}
     assert set(states[-276:-264]) == {"1"}
@@ -96,7 +117,7 @@ def read(tmp_path: Path, text: str | bytes, step: int = 60) -> list[tuple[int, i
     return list(
         zip(
             recording.samples.times[there].tolist(),
-            recording.stamps[there].tolist(),
+            recording.stamps[0][there].tolist(),
             recording.samples.values[0][there].tolist(),
             strict=True,
         )
@@ -140,7 +161,8 @@ def test_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
         ("", "no CSV file"),
         ("timestamp,value\n", "no samples"),
         ("time,val\n1,2\n", "no column timestamp, value"),
-        ("timestamp,reading\n1,2\n", "no column value"),
+        ("timestamp\n1\n", "no column value"),
+        ("reading,value\n1,2\n", "no column timestamp"),
         ("timestamp,value\n60,1\n120,lots\n", "in.csv:3: 'lots' is no number"),
         ("timestamp,value\n60,1\nlater,2\n", "in.csv:3: 'later' is no time"),
         ("timestamp,value\n60,1\n,2\n", "in.csv:3: '' is no time"),
@@ -166,7 +188,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str | bytes, says
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         read_csv(tmp_path / "absent.csv", 60)
-    with pytest.raises(ConfigError, match="no CSV file"):
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         read_csv(tmp_path, 60)
 
 
@@ -184,15 +206,41 @@ def test_a_step_that_divides_no_day(step: int) -> None:
 
 
 def test_a_file_of_one_sample(tmp_path: Path) -> None:
-    recording = read_csv(store(tmp_path / "s.csv", np.array([MONDAY]), np.array([1.0])), 300)
+    path = store(tmp_path / "s.csv", np.array([MONDAY]), np.array([1.0]))
     out = tmp_path / "out.csv"
-    assert write_scores(out, recording, backtest(recording, SIGNAL, SCHEDULE)) == (1, 0)
+    assert scored(path, out) == (1, 0)
     assert rows_of(out) == [
-        dict(zip(COLUMNS, [str(MONDAY), "1.0", "", "", "", "", "2", "0"], strict=True))
+        dict(zip(COLUMNS, [str(MONDAY), "1.0", "", "", "", "", "2", "0", "0"], strict=True))
     ]
 
 
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:
-    recording = read_csv(store(tmp_path / "s.csv", np.array([MONDAY]), np.array([1.0])), 300)
+    path = store(tmp_path / "s.csv", np.array([MONDAY]), np.array([1.0]))
     with pytest.raises(ConfigError, match="cannot be written"):
-        write_scores(tmp_path, recording, backtest(recording, SIGNAL, SCHEDULE))
+        scored(path, tmp_path)
+
+
+def test_what_is_odd_with_a_file_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    lines = [f"{MONDAY + 3600 * i},1" for i in range(30)] + [f"{MONDAY + 1},2", f"{MONDAY + 2},3"]
+    path.write_text("timestamp,value\n" + "\n".join(lines) + "\n")
+    request = Request(files=(path,), step=300)
+    outcome = backtest(Settings(), request, 0.0, threading.Event(), lambda line: None)
+    assert any("1 samples of s replaced by a later one" in note for note in outcome.notes)
+    assert any("samples are 1h apart, the step is 5m" in note for note in outcome.notes)
+    assert any(note.startswith("no incidents in the range") for note in outcome.notes)
+
+
+def test_the_range_of_a_file_can_be_narrowed(tmp_path: Path) -> None:
+    times = grid(4, 300)
+    path = store(tmp_path / "s.csv", times, traffic(times))
+    request = Request(files=(path,), step=300, start=int(times[-10]), end=int(times[-5]))
+    outcome = backtest(Settings(), request, 0.0, threading.Event(), lambda line: None)
+    (one,) = outcome.judged
+    assert one.trace.times.tolist() == times[-10:-5].tolist()
+    whole = Request(files=(path,), step=300)
+    every = backtest(Settings(), whole, 0.0, threading.Event(), lambda line: None).judged[0].trace
+    np.testing.assert_array_equal(one.trace.score, every.score[:, -10:-5])
+    late = Request(files=(path,), step=300, start=int(times[-1]) + 600)
+    with pytest.raises(ConfigError, match="no samples between --from and --to"):
+        backtest(Settings(), late, 0.0, threading.Event(), lambda line: None)

@@ -194,7 +194,7 @@ def test_backtest(detector: Callable[..., Result], tmp_path: Path) -> None:
     assert one_line(err).startswith("1152 steps of 5m, 1 episodes")
     with open(out, newline="") as file:
         rows = list(csv.reader(file))
-    assert ",".join(rows[0]) == "timestamp,observed,expected,lower,upper,score,state,alert"
+    assert ",".join(rows[0]) == "timestamp,observed,expected,lower,upper,score,state,alert,firing"
     assert len(rows) == 1153
     assert rows[1][0] == str(MONDAY)
     assert sum(int(row[7]) for row in rows[1:]) in range(10, 16)

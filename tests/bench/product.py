@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from detector import configuration
-from detector.backtest import profile_for
+from detector.backtest.sources import profile_for
 from detector.names import State
 from detector.pipeline import Schedule, replay
 from detector.series import SeriesMatrix, Signal, label_set

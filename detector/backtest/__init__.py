@@ -1,0 +1,1 @@
+"""Replays stored series through the live path and tells what they would have led to."""

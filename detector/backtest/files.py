@@ -1,0 +1,181 @@
+"""Reads stored series from CSV and Parquet tables, OpenMetrics text and range API answers."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from detector.backtest import exports
+from detector.backtest.recording import Recording, placed
+from detector.errors import ConfigError
+from detector.series import Float, Int, Labels
+
+TIME, VALUE, SERIES = "timestamp", "value", "series"
+Line = Callable[[int], str]
+
+
+def read_file(path: Path, step: int) -> dict[str, Recording]:
+    """Read the series of a file by the name of their signal.
+
+    Parameters
+    ----------
+    path : Path
+        Told apart by its ending: ``.parquet``, ``.json`` (an answer of the range API),
+        ``.om``, ``.prom`` or ``.txt`` (OpenMetrics text with timestamps), else CSV.
+    step : int
+        Seconds of the grid.
+
+    Returns
+    -------
+    dict
+        A table is one signal, called like the file; others have one for each metric name.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read or understood; the message names the line where it has any.
+    """
+    ending = path.suffix.lower()
+    if ending in (".json", ".om", ".prom", ".txt"):
+        read = exports.read_answer if ending == ".json" else exports.read_openmetrics
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such file") from None
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        found = read(str(path), content)
+        return {
+            name or path.stem: placed(str(path), step, series) for name, series in found.items()
+        }
+    read_table = read_parquet if ending in (".parquet", ".pq") else read_csv
+    return {path.stem: read_table(path, step)}
+
+
+def read_csv(path: Path, step: int) -> Recording:
+    """Read `timestamp,value` rows, or one column for each series.
+
+    Parameters
+    ----------
+    path : Path
+        Timestamps are unix seconds or ISO 8601 (UTC unless they say otherwise); an empty or NaN
+        value is a sample without information. Where there is a column `value` all others are
+        ignored; otherwise each is a series with the label `series`.
+    step : int
+        Seconds of the grid.
+
+    Raises
+    ------
+    ConfigError
+        When the file is missing, has no such columns, or holds text where numbers belong; the
+        message names the line.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, skipinitialspace=True, keep_default_na=False)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"{path}: no CSV file: {str(error).splitlines()[0]}") from None
+    return _table(path, frame, step, lambda row: f"{path}:{_line(path, row)}")
+
+
+def read_parquet(path: Path, step: int) -> Recording:
+    """Read a Parquet file with the columns that `read_csv` describes.
+
+    Raises
+    ------
+    ConfigError
+        When the file is missing, is none, or the library for it is not installed.
+    """
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except ImportError:
+        raise ConfigError(
+            f"{path}: reading Parquet needs a library more: pip install pyarrow; or save it as CSV"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: no Parquet file: {str(error).splitlines()[0]}") from None
+    if frame.index.name == TIME:
+        frame = frame.reset_index()
+    frame.columns = pd.Index([str(column) for column in frame.columns])
+    return _table(path, frame, step, lambda row: f"{path}: row {row + 1}")
+
+
+def _table(path: Path, frame: pd.DataFrame, step: int, line: Line) -> Recording:
+    columns = list(map(str, frame.columns))
+    own = [name for name in columns if name != TIME]
+    missing = [name for name in (TIME, VALUE) if name not in columns]
+    if TIME in missing or not own:
+        raise ConfigError(
+            f"{path}: no column {', '.join(missing)}; the first line must be timestamp,value or "
+            "timestamp and a column for each series"
+        )
+    if len(set(columns)) < len(columns):
+        raise ConfigError(f"{path}: two columns have the same name; rename one")
+    if frame.empty:
+        raise ConfigError(f"{path}: no samples; there must be rows below the column names")
+    times = _times(frame[TIME], line, path)
+    wanted: dict[str, Labels] = {VALUE: ()} if VALUE in own else {c: ((SERIES, c),) for c in own}
+    series = {key: (times, _values(frame[column], line)) for column, key in wanted.items()}
+    return placed(str(path), step, series)
+
+
+def _times(column: pd.Series[str], line: Line, path: Path) -> Int:
+    if pd.api.types.is_datetime64_any_dtype(column):
+        stamps = pd.to_datetime(column, utc=True)
+        wrong, seconds = stamps.isna(), _seconds(stamps)
+    else:
+        numbers = pd.to_numeric(column, errors="coerce")
+        if numbers.notna().any():
+            wrong, seconds = numbers.isna(), numbers.to_numpy(float)
+        else:
+            stamps = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
+            wrong, seconds = stamps.isna(), _seconds(stamps)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ConfigError(
+            f"{line(row)}: {column.iloc[row]!r} is no time; write unix seconds or ISO 8601"
+        )
+    if not np.isfinite(seconds).all() or np.abs(seconds).max() > 1e11:
+        raise ConfigError(f"{path}: timestamps must be unix seconds, not milliseconds")
+    whole: Int = np.floor(seconds).astype(np.int64)
+    return whole
+
+
+def _seconds(stamps: pd.Series[pd.Timestamp]) -> Float:
+    since = stamps - pd.Timestamp(0, tz="UTC")
+    seconds = np.asarray(since.dt.total_seconds(), np.float64)
+    return seconds
+
+
+def _values(column: pd.Series[str], line: Line) -> Float:
+    if pd.api.types.is_numeric_dtype(column):
+        stored: Float = column.to_numpy(float, na_value=np.nan)
+        return np.where(np.isfinite(stored), stored, np.nan)
+    text = column.where(column.notna(), "").astype(str)
+    blank = text.str.strip().str.lower().isin(["", "nan", "null", "none"])
+    numbers = pd.to_numeric(text.where(~blank, "nan"), errors="coerce")
+    wrong = numbers.isna() & ~blank
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ConfigError(f"{line(row)}: {column.iloc[row]!r} is no number")
+    found: Float = numbers.to_numpy(float)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _line(path: Path, row: int) -> int:
+    """Return the line of the file on which a row ends; blank lines are no rows."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        filled = (reader.line_num for cells in reader if "".join(cells).strip() or len(cells) > 1)
+        # The first is the header.
+        return next(itertools.islice(filled, row + 1, None), row + 2)
