@@ -80,8 +80,11 @@ def serve(
     control_port: Annotated[int, typer.Option(min=0, max=65535, help="Fault control.")] = 8001,
     token_file: TokenFile = _TOKEN_FILE,
     seed: Seed = 7,
+    monitoring: Annotated[
+        bool, typer.Option(help="Watch drift and data quality of what is predicted.")
+    ] = True,
 ) -> None:
-    """Run the churn-prediction service.
+    """Run the churn-prediction service; SIGHUP makes it load the model again.
 
     Example: simulator serve --model model --port 8000
     """
@@ -94,7 +97,39 @@ def serve(
         control_port=control_port,
         token_file=token_file,
         seed=seed,
+        monitored=monitoring,
     )
+
+
+@app.command()
+def drift(
+    urls: Annotated[list[str], typer.Argument(help="URLs of all replicas of the service.")],
+    window: Annotated[str, typer.Option(help="count (the last 1000) or time (an hour).")] = "count",
+    as_json: Annotated[bool, typer.Option("--json", help="For a script.")] = False,
+) -> None:
+    """Add up the windows of the service's replicas and say which columns have drifted.
+
+    Example: simulator drift http://127.0.0.1:8000 http://127.0.0.1:8100
+    """
+    from simulator.churn import replicas
+
+    typer.echo(replicas.drift_report(urls, window, as_json))
+
+
+@app.command()
+def compare(
+    data: Annotated[Path, typer.Option(help="Train.csv of the Expresso schema.")],
+    rows: Annotated[int, typer.Option(min=500, help="Customers of either kind.")] = 20_000,
+    seed: Seed = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="For a script.")] = False,
+) -> None:
+    """Say for each column how far the synthetic customers are from those of a file.
+
+    Example: simulator compare --data Train.csv
+    """
+    from simulator.churn import likeness
+
+    typer.echo(likeness.likeness_report(data=data, rows=rows, seed=seed, as_json=as_json))
 
 
 @app.command()

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from detector.write_request import TimeSeries
 from simulator.calibrate import Measurement
 from simulator.churn import featurestore
-from simulator.churn.drift import (
-    WINDOW_SIZE,
-    Reference,
-    statistics_from_counts,
-)
+from simulator.churn.distances import statistics_from_counts
 from simulator.churn.metrics import DURATION_BUCKETS, PREDICT_PATH, SCORE_BUCKETS
+from simulator.churn.quality import CHECKS, RANGE, UNSEEN
+from simulator.churn.reference import Reference
+from simulator.churn.window import WINDOW_SIZE
 from simulator.curve import requests_per_second
 from simulator.episodes import Episode, sizes_at
 from simulator.faults import FAULTS, traffic_factor
@@ -95,6 +94,10 @@ class Past:
         self._codes = np.concatenate([pool.codes for pool in pools])
         self._scores = np.concatenate([pool.scores for pool in pools])
         self._churns = np.concatenate([pool.churns for pool in pools])
+        self._never_seen = {
+            check: np.concatenate([pool.never_seen[check] for pool in pools])
+            for check in (UNSEEN, RANGE)
+        }
         self._score_bins = np.searchsorted(SCORE_BUCKETS, self._scores, side="left")
         sizes = [len(pool.scores) for pool in pools]
         self._pool_starts, self._pool_sizes = np.cumsum([0, *sizes])[:-1], np.array(sizes)
@@ -196,6 +199,11 @@ class Past:
             interval,
             len(answered),
         )
+        yield self._counter("churn_quality_checked_total", CHURN, answered)
+        for check in CHECKS:
+            weights = self._never_seen.get(check, np.zeros(len(self._scores)))[customers]
+            count = np.bincount(interval, weights=weights, minlength=len(answered))
+            yield self._counter("churn_quality_violations_total", {**CHURN, "check": check}, count)
         counts = self._window.advance(self._codes, customers.astype(np.int32), answered)
         for column, feature in enumerate(self._reference.features):
             drift = statistics_from_counts(feature, counts[:, column, : feature.bins])
