@@ -23,6 +23,7 @@ SIDE_EFFECTS: dict[str, frozenset[str]] = {
             "churn_concurrency",
             "churn_cpu",
             "churn_prediction_mix",
+            "churn_data_quality",
         }
     ),
     "traffic_drop": frozenset({"churn_traffic", "churn_concurrency", "churn_cpu"}),
