@@ -21,6 +21,7 @@ from simulator.calibrate import Measurement, measure
 from simulator.churn import artefact, distances, featurestore, quality, window
 from simulator.churn import reference as references
 from simulator.churn import train as training
+from simulator.churn.quality import CHECKS, DUPLICATE, RANGE, SCHEMA
 from simulator.curve import DAY_SECONDS, requests_per_second
 from simulator.episodes import Episode, sizes_at, spread
 from simulator.faults import FAULTS
@@ -219,6 +220,11 @@ def test_everything_that_counts_the_same_requests_agrees(
     classes = [find(series, "churn_predictions_total", **{"class": c}) for c in ("churn", "stay")]
     np.testing.assert_array_equal(sum(classes), ok)
     np.testing.assert_array_equal(find(series, "traffic_requests_sent_total", outcome="ok"), ok)
+    np.testing.assert_array_equal(find(series, "churn_quality_checked_total"), ok)
+    violations = {c: find(series, "churn_quality_violations_total", check=c) for c in CHECKS}
+    # Everyday customers hardly leave the range of the training data, and none comes twice.
+    assert 0 < violations[RANGE][-1] < 0.05 * ok[-1]
+    assert violations[SCHEMA][-1] == violations[DUPLICATE][-1] == 0
 
 
 def test_counters_never_fall_and_buckets_are_cumulative(
