@@ -166,6 +166,21 @@ def test_counting_late_changes_nothing(reference: Reference, clock: Clock) -> No
     assert late._tally == soon._tally
 
 
+def test_what_is_kept_does_not_grow(reference: Reference, clock: Clock) -> None:
+    """Four hours at constant rate, then a batch of ten thousand: the same few arrays."""
+    monitor = Monitor(reference, Tally(), clock)
+    for i in range(0, 8 * len(STREAM), 10):
+        clock.now += 4.5
+        at = i % len(STREAM)
+        monitor.predicted(STREAM[at : at + 10], SCORES[at : at + 10])
+        assert monitor._waiting_rows < 256
+    monitor.predicted((STREAM * 3)[:10_000], (SCORES * 3)[:10_000])
+    state = monitor.state()
+    assert len(state.times) == len(state.slots) == len(state.digests) == WINDOW_SIZE
+    assert len(state.buckets) == WINDOW_SECONDS // BUCKET_SECONDS
+    assert monitor._tally.checked == 8 * len(STREAM) + 10_000
+
+
 def test_the_window_by_time_empties(reference: Reference, clock: Clock) -> None:
     monitor = Monitor(reference, Tally(), clock)
     monitor.predicted(STREAM[:600], SCORES[:600])
