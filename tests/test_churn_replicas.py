@@ -18,6 +18,7 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from test_churn_serve import ONE, PREDICT, running
+from tools import serving
 
 from simulator.churn import artefact
 from simulator.churn.schema import FEATURES
@@ -213,6 +214,23 @@ def test_the_synthetic_customers_are_compared_with_a_file(tmp_path: Path) -> Non
     frame.drop(columns="TENURE").to_csv(path, index=False)
     done = command("compare", "--data", path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.e2e
+def test_training_tells_a_real_pushgateway_and_survives_its_end(tmp_path: Path) -> None:
+    with serving("pushgateway", tmp_path) as gateway:
+        url = str(gateway.base_url)
+        done = command("train", "--out", tmp_path / "model", "--rows", 1000, "--pushgateway", url)
+        assert done.returncode == 0, done.stderr
+        assert f"figures pushed to {url}" in done.stdout
+        text = gateway.get("/metrics").text
+    assert 'churn_training_rows{instance="",job="churn_training"} 1000' in text
+    done = command("train", "--out", tmp_path / "model", "--rows", 1000, "--pushgateway", url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"did not reach the Pushgateway at {url}" in done.stdout
+    # The figures are not lost: the service tells them too.
+    with running(tmp_path / "model", tmp_path) as service:
+        assert _plain(service.metrics())["churn_model_training_rows"] == 1000
 
 
 @pytest.mark.skipif(not EXPRESSO.is_file(), reason=f"the Expresso sample is not at {EXPRESSO}")
