@@ -106,6 +106,7 @@ def _service(model: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         command = [sys.executable, "-m", "simulator", "serve", "--model", str(model)]
         command += ["--port", str(port), "--control-port", str(control_port)]
         command += ["--token-file", str(Path(directory) / "token")]
+        command += ["--feedback-dir", str(Path(directory) / "feedback")]
         # A terminated seed must not leave the service behind: the exit runs `finally`.
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         with log.open("wb") as file:

@@ -46,7 +46,25 @@ StackProfile = Annotated[
 ]
 Model = Annotated[Path, typer.Option(help="Directory written by simulator train.")]
 
+FeedbackDirectory = Annotated[
+    Path, typer.Option(help="Directory for predictions and what became of them.")
+]
+FeedbackDatabase = Annotated[
+    str | None,
+    typer.Option(
+        help="sqlite:///file or postgresql://user@host/name; else SQLite in --feedback-dir.",
+        envvar="SIMULATOR_FEEDBACK_DATABASE",
+    ),
+]
+LabelMaturity = Annotated[
+    str, typer.Option(help="Age at which a prediction's actual has usually arrived.")
+]
+PerformanceWindow = Annotated[
+    str, typer.Option(help="Length of time whose predictions are measured together.")
+]
+
 _TOKEN_FILE = Path(".simulator-token")
+_FEEDBACK_DIRECTORY = Path(".simulator-feedback")
 
 
 @app.command()
@@ -80,12 +98,21 @@ def serve(
     control_port: Annotated[int, typer.Option(min=0, max=65535, help="Fault control.")] = 8001,
     token_file: TokenFile = _TOKEN_FILE,
     seed: Seed = 7,
+    feedback_dir: FeedbackDirectory = _FEEDBACK_DIRECTORY,
+    feedback_database: FeedbackDatabase = None,
+    label_maturity: LabelMaturity = "30m",
+    performance_window: PerformanceWindow = "1h",
+    performance_refresh: Annotated[
+        str, typer.Option(help="How often performance is computed.")
+    ] = "15s",
+    retain: Annotated[str, typer.Option(help="Age at which predictions are deleted.")] = "90d",
 ) -> None:
     """Run the churn-prediction service.
 
     Example: simulator serve --model model --port 8000
     """
     from simulator.churn import serve as service
+    from simulator.churn.feedback.settings import feedback_settings
 
     service.serve(
         model=model,
@@ -94,6 +121,14 @@ def serve(
         control_port=control_port,
         token_file=token_file,
         seed=seed,
+        feedback=feedback_settings(
+            directory=feedback_dir,
+            database=feedback_database,
+            maturity=label_maturity,
+            window=performance_window,
+            retain=retain,
+            refresh=performance_refresh,
+        ),
     )
 
 

@@ -14,6 +14,9 @@ from detector.errors import ConfigError
 from simulator.churn import artefact
 from simulator.churn.app import create_app
 from simulator.churn.featurestore import FeatureStore
+from simulator.churn.feedback.api import erasure_route
+from simulator.churn.feedback.loop import Feedback
+from simulator.churn.feedback.settings import FeedbackSettings
 from simulator.control import control_server, control_token
 from simulator.faults import FaultBoard, faults_of
 
@@ -22,7 +25,14 @@ _BACKLOG = 2048
 
 
 def serve(
-    *, model: Path, host: str, port: int, control_port: int, token_file: Path, seed: int
+    *,
+    model: Path,
+    host: str,
+    port: int,
+    control_port: int,
+    token_file: Path,
+    seed: int,
+    feedback: FeedbackSettings,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first.
 
@@ -38,6 +48,8 @@ def serve(
         File with the control token; made when missing.
     seed : int
         Of the feature store's times and failures.
+    feedback : FeedbackSettings
+        Where predictions are kept.
 
     Raises
     ------
@@ -54,19 +66,22 @@ def serve(
         raise ConfigError(
             f"cannot listen on {host}:{port} ({error}); choose another --port"
         ) from error
-    config = uvicorn.Config(
-        create_app(loaded, store, board),
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=_STOP_SECONDS,
-    )
-    server = uvicorn.Server(config)
-    # uvicorn raises the signal again once it has stopped; that one must not kill the process.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    with listener, control_server(board, control_token(token_file), control_port) as control:
-        print(_greeting(loaded, host, listener.getsockname()[1], control), flush=True)  # noqa: T201
-        server.run([listener])
+    with listener, Feedback(feedback) as loop:
+        config = uvicorn.Config(
+            create_app(loaded, store, board, loop),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        # uvicorn raises the signal again once it has stopped; that one must not kill the process.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+        routes = [erasure_route(loop)]
+        with control_server(board, control_token(token_file), control_port, routes) as control:
+            greeting = _greeting(loaded, host, listener.getsockname()[1], control)
+            print(greeting, flush=True)  # noqa: T201
+            server.run([listener])
 
 
 def _greeting(loaded: artefact.Artefact, host: str, port: int, control: int) -> str:
