@@ -143,6 +143,9 @@ def run(
     phase: Phase = None,
     peak_rps: PeakRps = 24.0,
     seed: Seed = 7,
+    label_delay: Annotated[
+        str, typer.Option(help="Median time until it is reported who churned.")
+    ] = "10m",
 ) -> None:
     """Send customers to the churn service, as many as the hour of the week asks for.
 
@@ -159,6 +162,7 @@ def run(
         phase=_phase(at, phase),
         peak_rps=peak_rps,
         seed=seed,
+        label_delay=label_delay,
     )
 
 
@@ -178,6 +182,8 @@ def seed(
     until: Annotated[
         float | None, typer.Option(help="Unix second at which the live metrics begin; else now.")
     ] = None,
+    label_maturity: LabelMaturity = "30m",
+    performance_window: PerformanceWindow = "1h",
 ) -> None:
     """Write the past of the service's metrics into Prometheus, as if it had run for weeks.
 
@@ -197,6 +203,8 @@ def seed(
         random_seed=seed,
         faults=faults,
         until=until,
+        label_maturity=label_maturity,
+        performance_window=performance_window,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,15 @@ from simulator.churn.drift import (
     Reference,
     statistics_from_counts,
 )
+from simulator.churn.feedback.performance import LOSSES, SCORES
 from simulator.churn.metrics import DURATION_BUCKETS, PREDICT_PATH, SCORE_BUCKETS
 from simulator.curve import requests_per_second
 from simulator.episodes import Episode, sizes_at
 from simulator.faults import FAULTS, traffic_factor
+from simulator.labels import NEVER_SHARE
+from simulator.past_performance import PastPerformance, score_bins
 from simulator.pools import Pool
+from simulator.population import CHURN_SHARE
 from simulator.traffic import OUTCOMES
 from simulator.windows import SlidingCounts
 
@@ -34,6 +39,9 @@ _CPU_SPREAD, _CPU_MINUTE_SPREAD, _MEMORY_SPREAD = 0.06, 0.05, 0.01
 _HOURS_SECONDS, _MINUTE_SECONDS = 2 * 3600.0, 60.0
 # Resolution of the two figures in Linux: a clock tick and a page.
 _CPU_TICK_SECONDS, _PAGE_BYTES = 0.01, 4096
+
+# Of the predictions just before the past, whose performance is its first.
+_WARM_STEP_SECONDS = 30.0
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -62,6 +70,8 @@ class Past:
         What serving costs.
     phase, peak : float
         Of `simulator.curve.requests_per_second`.
+    maturity_seconds, window_seconds : float
+        Of the service's performance.
     rng : numpy.random.Generator
         All randomness; the same state gives the same samples.
     """
@@ -79,6 +89,8 @@ class Past:
         measurement: Measurement,
         phase: float,
         peak: float,
+        maturity_seconds: float,
+        window_seconds: float,
         rng: np.random.Generator,
     ):
         self._reference = reference
@@ -103,6 +115,16 @@ class Past:
         # The service did not start at that very moment: its window is full.
         everyday = rng.integers(0, sizes[0], WINDOW_SIZE, dtype=np.int32)
         self._window.advance(self._codes, everyday, np.array([WINDOW_SIZE]))
+        self._churned = np.concatenate([pool.churned for pool in pools])
+        bins = score_bins(pools[0].scores)
+        self._bin_of, self._bins = bins.of(self._scores), len(bins.means)
+        span = maturity_seconds + window_seconds
+        self._performance = PastPerformance(bins, start - span, maturity_seconds, window_seconds)
+        before = start - np.arange(span, 0.0, -_WARM_STEP_SECONDS) + _WARM_STEP_SECONDS
+        usual = rng.poisson(requests_per_second(before, phase, peak) * _WARM_STEP_SECONDS)
+        interval = np.repeat(np.arange(len(before)), usual)
+        everyday = rng.integers(0, sizes[0], len(interval), dtype=np.int32)
+        self._outcomes(before, everyday, interval, np.zeros(len(before)))
 
     def samples(self, times: Floats) -> list[TimeSeries]:
         """Return all series at the given moments, which follow those of the last call.
@@ -128,7 +150,7 @@ class Past:
             TimeSeries(labels, times_ms, np.asarray(values, np.float64))
             for part in (
                 self._requests(requests, failed, rate, sizes["latency"]),
-                self._predictions(requests - failed, middle),
+                self._predictions(requests - failed, middle, times, sizes["concept_drift"]),
                 self._process(times, requests, seconds),
                 self._traffic(times, requests, failed),
                 self._truth(times),
@@ -174,9 +196,9 @@ class Past:
         yield self._counter(f"{name}_count", CHURN, requests)
 
     def _predictions(
-        self, answered: Counts, middle: Floats
+        self, answered: Counts, middle: Floats, times: Floats, turned: Floats
     ) -> Iterator[tuple[dict[str, str], Floats]]:
-        """Classes and scores of the answered requests, and the drift window they pass through."""
+        """Classes and scores of the answered requests, and the windows they pass through."""
         pool = np.zeros(len(answered), np.int64)
         for episode, index in self._episode_pools.items():
             pool[(middle >= episode.start) & (middle < episode.end)] = index
@@ -211,6 +233,34 @@ class Past:
         yield {"__name__": "churn_drift_window_size", **CHURN}, full
         info = {"version": self._version, "reference": self._reference.id}
         yield {"__name__": "churn_model_info", **CHURN, **info}, full / full
+        yield from self._outcomes(times, customers, interval, turned)
+
+    def _outcomes(
+        self,
+        times: Floats,
+        customers: NDArray[np.integer[Any]],
+        interval: NDArray[np.intp],
+        turned: Floats,
+    ) -> list[tuple[dict[str, str], Floats]]:
+        """Performance by what became of the customers, a share `turned` of them by chance."""
+        chance = self._rng.random((3, len(customers)))
+        by_chance = chance[0] < turned[interval]
+        churned = np.where(by_chance, chance[1] < CHURN_SHARE, self._churned[customers])
+        outcome = np.where(chance[2] < NEVER_SHARE, 2, np.where(churned, 0, 1))
+        place = (interval * 3 + outcome) * self._bins + self._bin_of[customers]
+        counts = np.bincount(place, minlength=len(times) * 3 * self._bins)
+        window = self._performance.advance(times, counts.reshape(len(times), 3, self._bins))
+        series = [
+            ({"__name__": name, **CHURN, "measure": measure}, window.measures[measure])
+            for name, own in (
+                ("churn_performance_score", SCORES),
+                ("churn_performance_loss", LOSSES),
+            )
+            for measure in own
+        ]
+        with np.errstate(invalid="ignore"):
+            coverage = window.labelled / window.predictions
+        return [*series, ({"__name__": "churn_label_coverage_ratio", **CHURN}, coverage)]
 
     def _process(
         self, times: Floats, requests: Counts, seconds: Floats

@@ -27,18 +27,22 @@ class Pool:
         The model's churn probability.
     churns : ndarray of bool, shape (R,)
         Whether that is class "churn".
+    churned : ndarray of bool, shape (R,)
+        What becomes of them.
     """
 
     codes: NDArray[np.uint8]
     scores: NDArray[np.float64]
     churns: NDArray[np.bool_]
+    churned: NDArray[np.bool_]
 
 
-def make_pool(loaded: Artefact, stream: Iterator[dict[str, Any]], rows: int) -> Pool:
+def make_pool(loaded: Artefact, stream: Iterator[tuple[dict[str, Any], bool]], rows: int) -> Pool:
     """Return the first `rows` customers of a stream as the model and its reference see them."""
-    customers = list(itertools.islice(stream, rows))
+    customers, churned = zip(*itertools.islice(stream, rows), strict=True)
     scores = churn_model.scores(loaded.model, customers)
-    return Pool(pool_codes(loaded.reference, customers), scores, scores >= churn_model.THRESHOLD)
+    codes = pool_codes(loaded.reference, list(customers))
+    return Pool(codes, scores, scores >= churn_model.THRESHOLD, np.array(churned))
 
 
 def pool_codes(reference: Reference, customers: list[dict[str, Any]]) -> NDArray[np.uint8]:
