@@ -382,9 +382,9 @@ def test_every_real_customer_is_answered(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(model: Path, directory: Path) -> Iterator[Service]:
+def running(model: Path, directory: Path, *options: str) -> Iterator[Service]:
     """Serve a model on free ports until the block ends."""
-    process = _serve(directory, "--model", str(model))
+    process = _serve(directory, "--model", str(model), *options)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
