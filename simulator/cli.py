@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from detector.errors import ConfigError, DetectorError
+from simulator import feedback_cli
 
 app = typer.Typer(
     name="simulator",
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(feedback_cli.app, name="feedback")
 
 Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -104,7 +106,7 @@ def serve(
     performance_window: PerformanceWindow = "1h",
     performance_refresh: Annotated[
         str, typer.Option(help="How often performance is computed.")
-    ] = "15s",
+    ] = "1m",
     retain: Annotated[str, typer.Option(help="Age at which predictions are deleted.")] = "90d",
 ) -> None:
     """Run the churn-prediction service.

@@ -18,7 +18,7 @@ _RECENT_INTERVAL = {"fast": "5s", "production": "15s"}
 _LABEL_DELAY = {"fast": "10s", "production": "10m"}
 _MATURITY = {"fast": "30s", "production": "30m"}
 _PERFORMANCE_WINDOW = {"fast": "1m", "production": "1h"}
-_PERFORMANCE_REFRESH = {"fast": "5s", "production": "15s"}
+_PERFORMANCE_REFRESH = {"fast": "5s", "production": "1m"}
 
 
 @dataclass(frozen=True)

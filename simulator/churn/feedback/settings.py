@@ -37,7 +37,7 @@ class FeedbackSettings:
     maturity_seconds: float = 1800.0
     window_seconds: float = 3600.0
     retain_seconds: float = 90 * 86_400.0
-    refresh_seconds: float = 15.0
+    refresh_seconds: float = 60.0
 
 
 def feedback_settings(
