@@ -73,6 +73,11 @@ class Labels:
         )
         self._sent = {outcome: sent.labels(outcome) for outcome in OUTCOMES}
 
+    @property
+    def waiting(self) -> int:
+        """Labels that are not known yet or could not be sent."""
+        return len(self._waiting)
+
     def predicted(self, answer: bytes, churned: bool) -> None:
         """Take note of the service's answer for one customer, and of what becomes of them."""
         try:

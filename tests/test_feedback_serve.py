@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from test_churn_serve import CUSTOMERS, Service, running
 
+from simulator import cli
 from simulator.churn.feedback.actuals import LARGEST_BODY_BYTES
 from simulator.churn.feedback.metrics import ACTUAL_OUTCOMES
 from simulator.churn.train import train
@@ -203,3 +206,51 @@ def test_erasure_needs_the_token_and_leaves_nothing(service: Service) -> None:
     answer = httpx.delete(url, headers=headers)
     assert answer.json() == {"customer": "somebody/with a slash", "predictions_erased": 2}
     assert httpx.delete(url, headers=headers).json()["predictions_erased"] == 0
+
+
+def test_every_metric_is_in_the_readme(service: Service) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    families = text_string_to_metric_families(service.http.get("/metrics").text)
+    own = [
+        one for one in families if re.match("churn_(performance|label|actuals|feedback)", one.name)
+    ]
+    assert len(own) >= 10
+    for family in own:
+        name = family.name + ("_total" if family.type == "counter" else "")
+        assert f"`{name}" in readme
+        assert family.documentation
+
+
+def test_the_commands_speak_in_one_line(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def simulator(*arguments: object) -> tuple[int, str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", ["simulator", "feedback", *map(str, arguments)])
+            with pytest.raises(SystemExit) as caught:
+                cli.main()
+        out = capsys.readouterr()
+        return int(caught.value.code or 0), (out.out + out.err).strip()
+
+    where = ("--feedback-database", f"sqlite:///{tmp_path / 'f.sqlite'}")
+    code, line = simulator("retain", "30d", *where)
+    assert code == 3
+    assert "simulator feedback migrate" in line
+    assert simulator("migrate", *where) == (0, "the feedback database is at revision head")
+    assert simulator("retain", "30d", *where) == (0, "0 predictions older than 30d are deleted")
+    assert simulator("migrate", "base", *where)[0] == 0
+    assert simulator("migrate", "7", *where) == (
+        2,
+        "simulator: there is no revision 7; choose of base, 0001",
+    )
+    away = ("--feedback-database", "postgresql://tester@127.0.0.1:9/none")
+    code, line = simulator("migrate", *away)
+    assert code == 3
+    assert len(line.splitlines()) == 1
+    predicted(service, [CUSTOMERS[7]])
+    until(lambda: metric(service, "churn_feedback_queue_predictions") == 0.0)
+    erase = ("erase", CUSTOMERS[7]["user_id"], "--churn-control", service.control, "--token-file")
+    code, line = simulator(*erase, service.token_file)
+    assert (code, line.partition(" ")[2]) == (0, "predictions of the customer are erased")
+    (tmp_path / "token").write_text("guess")
+    assert simulator(*erase, tmp_path / "token")[0] == 2
