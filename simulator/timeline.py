@@ -13,8 +13,10 @@ from simulator.watch import Message, View
 
 # What a fault may move besides the signal it is watched by. Without traffic, and with the few
 # requests just after, every share and quantile of requests is thrown.
+PERFORMANCE = frozenset({"churn_performance", "churn_performance_loss", "churn_label_coverage"})
 SIDE_EFFECTS: dict[str, frozenset[str]] = {
-    "traffic_zero": frozenset(
+    "traffic_zero": PERFORMANCE
+    | frozenset(
         {
             "churn_traffic",
             "churn_latency_p50",
@@ -30,8 +32,9 @@ SIDE_EFFECTS: dict[str, frozenset[str]] = {
     "traffic_surge": frozenset({"churn_traffic", "churn_concurrency", "churn_cpu"}),
     "latency": frozenset({"churn_latency_p50", "churn_latency_p99", "churn_concurrency"}),
     "errors": frozenset({"churn_error_ratio"}),
-    "feature_drift": frozenset({"churn_feature_drift", "churn_prediction_mix"}),
-    "missing_values": frozenset({"churn_feature_missing", "churn_prediction_mix"}),
+    "feature_drift": PERFORMANCE | frozenset({"churn_feature_drift", "churn_prediction_mix"}),
+    "missing_values": PERFORMANCE | frozenset({"churn_feature_missing", "churn_prediction_mix"}),
+    "concept_drift": PERFORMANCE,
 }
 # In the order they happen.
 STAGES = {

@@ -47,9 +47,12 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_table_in_the_readme_is_what_the_service_exposes(model: Path, tmp_path: Path) -> None:
-    with running(model, tmp_path) as service:
+    with running(model, tmp_path, "--performance-refresh", "200ms") as service:
         service.post({"customers": STREAM[:600]})
-        text = service.http.get("/metrics").text
+        text = ""
+        # Performance is exposed when it was computed for the first time.
+        while "churn_performance_score" not in text:
+            text = service.http.get("/metrics").text
     exposed = {}
     for family in text_string_to_metric_families(text):
         name = family.name + "_total" * (family.type == "counter")

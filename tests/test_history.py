@@ -58,7 +58,8 @@ def pools(reference: references.Reference) -> list[Pool]:
         codes = pool_codes(reference, customers)
         scores = rng.beta(1, 4, len(customers))
         never_seen = quality.never_seen(reference, reference.place(customers, scores))
-        out.append(Pool(codes, scores, scores >= 0.5, never_seen))
+        churned = rng.random(len(scores)) < scores
+        out.append(Pool(codes, scores, scores >= 0.5, never_seen, churned))
     return out
 
 
@@ -82,6 +83,8 @@ def make(
         measurement=COST,
         phase=phase,
         peak=24.0,
+        maturity_seconds=30.0,
+        window_seconds=60.0,
         rng=np.random.default_rng(seed),
     )
 
@@ -141,8 +144,8 @@ def test_the_plan_ends_one_interval_before_and_gets_dense_at_the_end() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((4, 5, 3 * 3600, 5), "more than 10 million"),
-        ((4, 30, 86400 * 5, 1), "more than 10 million"),
+        ((4, 5, 3 * 3600, 5), "more than 12 million"),
+        ((4, 30, 86400 * 5, 1), "more than 12 million"),
         ((0.01, 30, 3 * 3600, 5), "longer than --recent"),
         ((0, 30, 1, 5), "longer than --recent"),
         ((float("nan"), 30, 1, 5), "longer than --recent"),
@@ -347,12 +350,17 @@ def test_each_fault_changes_what_it_should(
     assert drifts == (fault == "feature_drift")
     missing = find(series, "churn_feature_missing_ratio", feature="MONTANT")
     assert (missing[during].mean() == 1.0) == (fault == "missing_values")
+    auc = find(series, "churn_performance_score", measure="auc")
+    if fault == "concept_drift":
+        assert auc[during].mean() == pytest.approx(0.5, abs=0.02)
+    if fault == "traffic_zero":
+        assert np.isnan(auc[during]).all()
 
 
 def without_amounts(reference: references.Reference, pool: Pool) -> Pool:
     codes = pool.codes.copy()
     codes[:, [one.name for one in reference.features].index("MONTANT")] = codes.max()
-    return Pool(codes, pool.scores, pool.churns, pool.never_seen)
+    return Pool(codes, pool.scores, pool.churns, pool.never_seen, pool.churned)
 
 
 def test_same_seed_same_bytes_and_another_seed_others(
@@ -376,7 +384,7 @@ def test_the_whole_past_is_a_function_of_its_arguments(tmp_path: Path) -> None:
     def run(seed: int) -> list[bytes]:
         fault_rng, pool_rng, past_rng = np.random.default_rng(seed).spawn(3)
         made = plan(UNTIL, 0.5, 300, 3600, 60, fault_rng)
-        past = history.make_past(loaded, made, COST, 3600.0, 24.0, pool_rng, past_rng)
+        past = history.make_past(loaded, made, COST, 3600.0, 24.0, pool_rng, past_rng, 30.0, 60.0)
         return [encode(past.samples(chunk)) for chunk in made.chunks]
 
     assert run(1) == run(1)

@@ -171,7 +171,7 @@ def test_each_kind_has_exactly_one_alert() -> None:
 
 
 def test_each_record_is_a_signal_of_a_known_kind() -> None:
-    assert len({rule["labels"][names.RULE_NAME] for rule in RECORDS}) == len(RECORDS) == 11
+    assert len({rule["labels"][names.RULE_NAME] for rule in RECORDS}) == len(RECORDS) == 14
     for rule in RECORDS:
         assert rule["labels"][names.RULE_KIND] in names.KINDS
         # The fast profile changes the windows; a name that states one would lie.

@@ -28,7 +28,7 @@ from simulator.churn.schema import Customer
 from simulator.control import control_token
 from simulator.faults import FaultBoard, faults_of
 from simulator.serving import background_server
-from simulator.traffic import Traffic, customer_bodies
+from simulator.traffic import Traffic, customer_requests
 
 
 class Service:
@@ -59,7 +59,7 @@ def send(url: str, rate: Callable[[float], float], seconds: float) -> dict[str, 
     """Send traffic for some seconds and return the counts by outcome."""
     registry = CollectorRegistry()
     rng = np.random.default_rng(1)
-    generator = Traffic(url, rate, lambda: b'{"x": 1}', registry, rng)
+    generator = Traffic(url, rate, lambda: (b'{"x": 1}', False), registry, rng)
 
     async def drive() -> None:
         stop = asyncio.Event()
@@ -122,10 +122,10 @@ def test_a_dead_service_is_an_error_and_traffic_goes_on() -> None:
 
 def test_bodies_are_valid_customers_and_follow_the_faults() -> None:
     board = FaultBoard(faults_of("traffic"))
-    next_body = customer_bodies(np.random.default_rng(3), board)
+    next_request = customer_requests(np.random.default_rng(3), board)
 
     def mean_and_missing(count: int = 800) -> tuple[float, float]:
-        customers = [json.loads(next_body()) for _ in range(count)]
+        customers = [json.loads(next_request()[0]) for _ in range(count)]
         for customer in customers[:20]:
             Customer.model_validate(customer)
         amounts = [c["MONTANT"] for c in customers if c["MONTANT"] is not None]
@@ -143,7 +143,7 @@ def test_bodies_are_valid_customers_and_follow_the_faults() -> None:
 
 def test_same_seed_same_customers() -> None:
     board = FaultBoard(faults_of("traffic"))
-    one, two = (customer_bodies(np.random.default_rng(3), board) for _ in range(2))
+    one, two = (customer_requests(np.random.default_rng(3), board) for _ in range(2))
     assert [one() for _ in range(50)] == [two() for _ in range(50)]
 
 

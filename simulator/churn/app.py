@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from simulator.churn.drift_routes import add_drift_routes
 from simulator.churn.featurestore import FeatureStore, LookUpError
+from simulator.churn.feedback.api import feedback_router
+from simulator.churn.feedback.loop import Feedback
 from simulator.churn.metrics import PREDICT_PATH, ChurnMetrics
 from simulator.churn.model import CHURN, STAY, THRESHOLD, scores
 from simulator.churn.schema import Customer, Customers, Predictions, customers_of
@@ -29,7 +31,9 @@ _CLIENT_CLOSED_REQUEST = 499
 _MOST_ERRORS = 20
 
 
-def create_app(served: Served, store: FeatureStore, board: FaultBoard) -> FastAPI:
+def create_app(
+    served: Served, store: FeatureStore, board: FaultBoard, feedback: Feedback
+) -> FastAPI:
     """Return the service for the model in use.
 
     Parameters
@@ -40,6 +44,8 @@ def create_app(served: Served, store: FeatureStore, board: FaultBoard) -> FastAP
         Asked once a request.
     board : FaultBoard
         Faults of this process, for the metrics.
+    feedback : Feedback
+        Gets every prediction, and what became true.
     """
     metrics = ChurnMetrics(served, board)
     app = FastAPI(title="Churn prediction", version=served.active.artefact.version)
@@ -81,15 +87,17 @@ def create_app(served: Served, store: FeatureStore, board: FaultBoard) -> FastAP
         metrics.predicted(chances, sum(churns), len(churns) - sum(churns))
         if active.monitor is not None:
             active.monitor.predicted(rows, chances)
+        ids = feedback.record(rows, chances, churns, artefact.version)
         return {
             "predictions": [
                 {
+                    "prediction_id": identifier,
                     "user_id": row["user_id"],
                     "score": chance,
                     "class": CHURN if churn else STAY,
                     "model_version": artefact.version,
                 }
-                for row, chance, churn in zip(rows, chances, churns, strict=True)
+                for identifier, row, chance, churn in zip(ids, rows, chances, churns, strict=True)
             ]
         }
 
@@ -108,8 +116,11 @@ def create_app(served: Served, store: FeatureStore, board: FaultBoard) -> FastAP
     @app.get("/metrics", response_class=Response)
     async def exposition() -> Response:
         """Return the metrics for Prometheus."""
-        return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+        return Response(
+            metrics.render() + feedback.metrics.render(), media_type=CONTENT_TYPE_LATEST
+        )
 
+    app.include_router(feedback_router(feedback))
     app.add_middleware(_GoldenSignals, metrics=metrics)
     return app
 

@@ -16,6 +16,9 @@ from detector.errors import ConfigError
 from simulator.churn import artefact
 from simulator.churn.app import create_app
 from simulator.churn.featurestore import FeatureStore
+from simulator.churn.feedback.api import erasure_route
+from simulator.churn.feedback.loop import Feedback
+from simulator.churn.feedback.settings import FeedbackSettings
 from simulator.churn.served import Served
 from simulator.control import control_server, control_token
 from simulator.faults import FaultBoard, faults_of
@@ -32,6 +35,7 @@ def serve(
     control_port: int,
     token_file: Path,
     seed: int,
+    feedback: FeedbackSettings,
     monitored: bool = True,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first.
@@ -50,6 +54,8 @@ def serve(
         File with the control token; made when missing.
     seed : int
         Of the feature store's times and failures.
+    feedback : FeedbackSettings
+        Where predictions are kept.
     monitored : bool
         Whether drift and data quality are watched.
 
@@ -68,20 +74,22 @@ def serve(
         raise ConfigError(
             f"cannot listen on {host}:{port} ({error}); choose another --port"
         ) from error
-    config = uvicorn.Config(
-        create_app(served, store, board),
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=_STOP_SECONDS,
-    )
-    server = uvicorn.Server(config)
-    # uvicorn raises the signal again once it has stopped; that one must not kill the process.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    with listener, control_server(board, control_token(token_file), control_port) as control:
-        greeting = _greeting(served.active.artefact, host, listener.getsockname()[1], control)
-        print(greeting, flush=True)  # noqa: T201
-        asyncio.run(_serve(server, listener, served))
+    with listener, Feedback(feedback) as loop:
+        config = uvicorn.Config(
+            create_app(served, store, board, loop),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        # uvicorn raises the signal again once it has stopped; that one must not kill the process.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+        routes = [erasure_route(loop)]
+        with control_server(board, control_token(token_file), control_port, routes) as control:
+            greeting = _greeting(served.active.artefact, host, listener.getsockname()[1], control)
+            print(greeting, flush=True)  # noqa: T201
+            asyncio.run(_serve(server, listener, served))
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, served: Served) -> None:
