@@ -2,8 +2,9 @@
 
 Both services, with and without monitoring, run in turn on one core and are driven from the other
 one over keep-alive connections; look-ups in the feature store are instant, so that the time is the
-service's own. Printed are medians of the rounds. --minutes drives one service at a constant rate
-instead and prints its memory.
+service's own. Both store predictions in SQLite. Printed are medians of the rounds. --minutes
+drives one service at a constant rate instead, reports what became of each customer after a few
+seconds, and prints its memory.
 
 Run: .venv/bin/python tests/bench/churn_load.py [--rounds 5] [--seconds 5] [--minutes 60]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import contextlib
 import itertools
 import os
@@ -31,6 +33,8 @@ import uvicorn
 from simulator.churn import artefact
 from simulator.churn.app import create_app
 from simulator.churn.featurestore import FeatureStore
+from simulator.churn.feedback.loop import Feedback
+from simulator.churn.feedback.settings import FeedbackSettings, default_database
 from simulator.churn.monitor import Monitor
 from simulator.churn.quality import Tally
 from simulator.churn.served import Served
@@ -42,6 +46,7 @@ CONNECTIONS = 16
 STEADY_RATE = 100.0
 SERVICE_CORE, CLIENT_CORE = 0, 1
 ROWS = 20_000
+LABELS_AFTER_SECONDS = 5
 
 
 class InstantStore(FeatureStore):
@@ -55,7 +60,11 @@ def serve(model: Path, monitored: bool) -> None:
     os.sched_setaffinity(0, {SERVICE_CORE})
     board = FaultBoard(faults_of("churn"))
     served = Served(lambda: artefact.load(model), monitored)
-    app = create_app(served, InstantStore(np.random.default_rng(1), board.size), board)
+    store = InstantStore(np.random.default_rng(1), board.size)
+    place = Path(tempfile.mkdtemp(dir=model))
+    times = {"maturity_seconds": 30.0, "window_seconds": 60.0, "refresh_seconds": 5.0}
+    feedback = Feedback(FeedbackSettings(place, default_database(place), **times))
+    app = create_app(served, store, board, feedback)
     config = uvicorn.Config(app, port=0, log_level="warning", access_log=False)
     server = uvicorn.Server(config)
 
@@ -66,7 +75,8 @@ def serve(model: Path, monitored: bool) -> None:
         print(server.servers[0].sockets[0].getsockname()[1], flush=True)
         await task
 
-    asyncio.run(run())
+    with feedback:
+        asyncio.run(run())
 
 
 @contextlib.contextmanager
@@ -93,6 +103,8 @@ class Client:
             for body in bodies
         )
         self.seconds: list[float] = []
+        # Answers whose customers' fate has not been reported.
+        self.answers: list[bytes] = []
 
     async def send(
         self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], began: float
@@ -102,13 +114,14 @@ class Client:
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), head
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
+        self.answers.append(await reader.readexactly(length))
         self.seconds.append(time.perf_counter() - began)
 
     async def saturate(self, seconds: float) -> float:
         """Send the next request as soon as one is answered; return requests a second."""
         end = time.perf_counter() + seconds
         self.seconds.clear()
+        self.answers.clear()
 
         async def drive() -> None:
             connection = await asyncio.open_connection("127.0.0.1", self._port)
@@ -121,7 +134,7 @@ class Client:
         return len(self.seconds) / (time.perf_counter() - started)
 
     async def steady(self, rate: float, seconds: float) -> None:
-        """Send at a constant rate, however long the answers take, scraping every second."""
+        """Send at a constant rate, however long the answers take; scrape and label each second."""
         free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
         for _ in range(4 * CONNECTIONS):
             free.put_nowait(await asyncio.open_connection("127.0.0.1", self._port))
@@ -133,7 +146,22 @@ class Client:
             await self.send(connection, moment)
             free.put_nowait(connection)
 
-        async with httpx.AsyncClient(trust_env=False) as scraper:
+        labelled: collections.deque[list[bytes]] = collections.deque()
+
+        async def label(client: httpx.AsyncClient) -> None:
+            labelled.append(self.answers)
+            self.answers = []
+            if len(labelled) > LABELS_AFTER_SECONDS and (answers := labelled.popleft()):
+                made = [orjson.loads(answer)["predictions"][0] for answer in answers]
+                rows = [
+                    {"prediction_id": one["prediction_id"], "churned": one["class"] == "churn"}
+                    for one in made
+                ]
+                url = f"http://127.0.0.1:{self._port}/v1/actuals"
+                answer = await client.post(url, content=orjson.dumps({"actuals": rows}))
+                assert answer.json()["accepted"] == len(rows)
+
+        async with httpx.AsyncClient(trust_env=False, timeout=30.0) as scraper:
             began = time.perf_counter()
             for i in range(int(rate * seconds)):
                 moment = began + i / rate
@@ -143,7 +171,9 @@ class Client:
                 task.add_done_callback(tasks.discard)
                 if i % int(rate) == 0:
                     scrape = scraper.get(f"http://127.0.0.1:{self._port}/metrics")
-                    tasks.add(asyncio.create_task(scrape))
+                    for other in (asyncio.create_task(scrape), asyncio.create_task(label(scraper))):
+                        tasks.add(other)
+                        other.add_done_callback(tasks.discard)
             await asyncio.gather(*tasks)
         while not free.empty():
             free.get_nowait()[1].close()
