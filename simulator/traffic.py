@@ -100,7 +100,7 @@ class Traffic:
             loop = asyncio.get_running_loop()
             moment = loop.time()
             while not stop.is_set():
-                gap, is_arrival = self._next_gap()
+                gap, is_arrival = next_gap(self._rate(time.time()), self._rng)
                 moment = max(moment + gap, loop.time() - _MOST_BEHIND_SECONDS)
                 await asyncio.sleep(max(moment - loop.time(), 0.0))
                 if is_arrival and not stop.is_set():
@@ -108,15 +108,6 @@ class Traffic:
             for task in self._in_flight:
                 task.cancel()
             await asyncio.gather(*self._in_flight, return_exceptions=True)
-
-    def _next_gap(self) -> tuple[float, bool]:
-        """Return the seconds to the next arrival, or to the next look at the rate.
-
-        A gap cut short may be drawn anew: exponential waiting has no memory.
-        """
-        rate = self._rate(time.time())
-        gap = self._rng.exponential(1.0 / rate) if rate > 0.0 else np.inf
-        return min(gap, _LONGEST_GAP_SECONDS), gap <= _LONGEST_GAP_SECONDS
 
     def _start_request(self, client: httpx.AsyncClient) -> None:
         if len(self._in_flight) >= _MOST_IN_FLIGHT:
@@ -149,6 +140,15 @@ class Traffic:
         elif self._reachable and not reachable:
             log.warning("cannot reach %s: %s; going on", self._url, reason)
         self._reachable = reachable
+
+
+def next_gap(rate: float, rng: np.random.Generator) -> tuple[float, bool]:
+    """Return the seconds to the next arrival, or to the next look at the rate, and which it is.
+
+    A gap cut short may be drawn anew: exponential waiting has no memory.
+    """
+    gap = float(rng.exponential(1.0 / rate)) if rate > 0.0 else np.inf
+    return min(gap, _LONGEST_GAP_SECONDS), gap <= _LONGEST_GAP_SECONDS
 
 
 def run(
