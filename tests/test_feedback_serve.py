@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
+import shutil
+import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from test_churn_serve import CUSTOMERS, Service, running
 
 from simulator import cli
+from simulator.churn import artefact
 from simulator.churn.feedback.actuals import LARGEST_BODY_BYTES
 from simulator.churn.feedback.metrics import ACTUAL_OUTCOMES
+from simulator.churn.model import scores
 from simulator.churn.train import train
 
 ACTUALS = "/v1/actuals"
@@ -208,17 +213,42 @@ def test_erasure_needs_the_token_and_leaves_nothing(service: Service) -> None:
     assert httpx.delete(url, headers=headers).json()["predictions_erased"] == 0
 
 
-def test_every_metric_is_in_the_readme(service: Service) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    families = text_string_to_metric_families(service.http.get("/metrics").text)
-    own = [
-        one for one in families if re.match("churn_(performance|label|actuals|feedback)", one.name)
-    ]
-    assert len(own) >= 10
-    for family in own:
-        name = family.name + ("_total" if family.type == "counter" else "")
-        assert f"`{name}" in readme
-        assert family.documentation
+def test_each_stored_prediction_names_the_model_that_made_it(model: Path, tmp_path: Path) -> None:
+    own, other = tmp_path / "model", tmp_path / "other"
+    shutil.copytree(model, own)
+    train(out=other, data=None, rows=1000, seed=2, pushgateway=None)
+    old, new = artefact.load(own), artefact.load(other)
+    with running(own, tmp_path, *FAST) as service, ThreadPoolExecutor(2) as pool:
+        answers: list[dict[str, Any]] = []
+        enough = threading.Event()
+
+        def go_on(customers: list[dict[str, Any]]) -> None:
+            while not enough.is_set():
+                answers.extend(predicted(service, customers))
+
+        # The writer has work all the time: whatever waits in its queue was made by the old model.
+        tasks = [pool.submit(go_on, CUSTOMERS[i : i + 10]) for i in (0, 10)]
+        try:
+            until(lambda: len(answers) > 200)
+            shutil.copytree(other, own, dirs_exist_ok=True)
+            service.process.send_signal(signal.SIGHUP)
+            until(lambda: any(one["model_version"] == new.version for one in list(answers)))
+        finally:
+            enough.set()
+        for task in tasks:
+            task.result()
+        until(lambda: metric(service, "churn_feedback_queue_predictions") == 0.0)
+        with contextlib.closing(sqlite3.connect(tmp_path / "feedback/feedback.sqlite")) as file:
+            rows = file.execute("SELECT id, model_version, score, features FROM predictions")
+            stored = {one[0]: one[1:] for one in rows.fetchall()}
+    assert {one["model_version"] for one in answers} == {old.version, new.version}
+    assert {one["prediction_id"]: one["model_version"] for one in answers} == {
+        identifier: row[0] for identifier, row in stored.items()
+    }
+    for loaded in (old, new):
+        made = [row for row in stored.values() if row[0] == loaded.version][-50:]
+        expected = scores(loaded.model, [json.loads(row[2]) for row in made])
+        np.testing.assert_allclose([row[1] for row in made], expected)
 
 
 def test_the_commands_speak_in_one_line(
