@@ -13,27 +13,50 @@ from detector.names import State
 from simulator import outcome
 from simulator.processes import Interrupted, interruptible
 from simulator.stack import Stack, new_directory, running_stack
-from simulator.timeline import SIDE_EFFECTS, STAGES, Injection, Timeline, allowance
+from simulator.timeline import STAGES, Injection, Timeline, allowance
 from simulator.up import keep_running_until_told
 from simulator.watch import View, Watch
 
-# Acts follow one another; in an act, faults that do not disturb each other run side by side, each
-# row one after another. Labels come late, so the model that turns bad has company; no traffic
-# disturbs all the others and comes last.
-PROGRAMME: tuple[tuple[tuple[Injection, ...], ...], ...] = (
-    (
-        (Injection("concept_drift", None, "churn_performance", "quality"),),
+
+@dataclass(frozen=True)
+class Act:
+    """Faults that run side by side, each row one after another.
+
+    Parameters
+    ----------
+    rows : tuple of tuple of Injection
+        No fault of one row moves what another row watches.
+    after : str or None
+        A signal that has to be calm again first, because this act would move it too.
+    """
+
+    rows: tuple[tuple[Injection, ...], ...]
+    after: str | None = None
+
+
+# Labels come late, so the model that turns bad comes first and has company; no traffic disturbs all
+# the others and comes last.
+PROGRAMME = (
+    Act(
         (
-            Injection("latency", None, "churn_latency_p99", "latency"),
-            Injection("errors", None, "churn_error_ratio", "errors"),
-            Injection("latency", 0.1, "churn_latency_p50", "latency"),
+            (Injection("concept_drift", None, "churn_performance", "quality"),),
+            (
+                Injection("latency", None, "churn_latency_p99", "latency"),
+                Injection("errors", None, "churn_error_ratio", "errors"),
+                Injection("latency", 0.1, "churn_latency_p50", "latency"),
+            ),
+        )
+    ),
+    Act(
+        (
+            (
+                Injection("feature_drift", None, "churn_feature_drift", "drift"),
+                Injection("missing_values", None, "churn_feature_missing", "quality"),
+            ),
         ),
+        after="churn_performance",
     ),
-    (
-        (Injection("feature_drift", None, "churn_feature_drift", "drift"),),
-        (Injection("missing_values", None, "churn_feature_missing", "quality"),),
-    ),
-    ((Injection("traffic_zero", None, "churn_traffic", "traffic"),),),
+    Act(((Injection("traffic_zero", None, "churn_traffic", "traffic"),),)),
 )
 # What is normal, before anything is broken: every signal is seen outside faults.
 _BEFORE_SECONDS = 30.0
@@ -111,8 +134,9 @@ def _run_programme(console: Console, stack: Stack) -> int:
     while time.time() < began + _BEFORE_SECONDS:
         _look(watch, stack, timelines, console)
     for act in PROGRAMME:
-        _wait_until_undisturbed(act, watch, stack, timelines, console)
-        rows = [_Row(list(injections)) for injections in act]
+        if act.after is not None:
+            _wait_until_calm(act.after, watch, stack, timelines, console)
+        rows = [_Row(list(injections)) for injections in act.rows]
         while any(row.now or row.later for row in rows):
             _look(watch, stack, timelines, console)
             for row in rows:
@@ -157,20 +181,17 @@ def _stay_quiet(console: Console, stack: Stack, seconds: float) -> int:
     return 1 if alerts or messages else 0
 
 
-def _wait_until_undisturbed(
-    act: tuple[tuple[Injection, ...], ...],
-    watch: Watch,
-    stack: Stack,
-    timelines: list[Timeline],
-    console: Console,
+def _wait_until_calm(
+    signal: str, watch: Watch, stack: Stack, timelines: list[Timeline], console: Console
 ) -> None:
-    """Wait until the end of earlier faults is told where this act's faults would blur it."""
-    moved = frozenset().union(*(SIDE_EFFECTS[one.fault] for row in act for one in row))
     deadline = time.time() + _RECOVERY_SECONDS
-    while time.time() < deadline and any(
-        t.told and not t.complete and t.injection.signal in moved for t in timelines
-    ):
+    while time.time() < deadline and not _calm(signal, watch.view):
         _look(watch, stack, timelines, console)
+
+
+def _calm(signal: str, view: View) -> bool:
+    """Return whether a signal is scored, normal, and nothing fires for it any more."""
+    return view.states.get(signal) == {State.OK} and signal not in view.pending
 
 
 @dataclass
@@ -197,7 +218,7 @@ class _Row:
                 self.now, self.since = None, view.time
         elif self.later:
             signal = self.later[0].signal
-            calm = view.states.get(signal) == {State.OK} and signal not in view.pending
+            calm = _calm(signal, view)
             if not calm and view.time < self.since + _RECOVERY_SECONDS:
                 return
             if not calm:

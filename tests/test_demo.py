@@ -56,7 +56,7 @@ def _complete() -> Timeline:
 
 
 def test_the_programme_injects_each_kind_of_fault_and_one_at_half_size() -> None:
-    injections = [one for act in PROGRAMME for row in act for one in row]
+    injections = [one for act in PROGRAMME for row in act.rows for one in row]
     full = {one.fault for one in injections if one.size is None}
     assert full == set(FAULTS) - {"traffic_drop", "traffic_surge"}
     (half,) = [one for one in injections if one.size is not None]
@@ -69,9 +69,14 @@ def test_the_programme_injects_each_kind_of_fault_and_one_at_half_size() -> None
 
 def test_faults_side_by_side_leave_each_others_signals_alone() -> None:
     for act in PROGRAMME:
-        for row, other in itertools.permutations(act, 2):
+        for row, other in itertools.permutations(act.rows, 2):
             watched = {one.signal for one in other}
             assert not any(SIDE_EFFECTS[one.fault] & watched for one in row)
+        # A fault waits for its signal, which the one before it must not have moved.
+        for row in act.rows:
+            for first, second in itertools.pairwise(row):
+                if first.fault != second.fault:
+                    assert second.signal not in SIDE_EFFECTS[first.fault]
 
 
 class _Injector:
