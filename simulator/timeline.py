@@ -11,8 +11,8 @@ from detector.durations import parse_duration
 from simulator.layout import Layout
 from simulator.watch import Message, View
 
-# What a fault may move besides the signal it is watched by (tests/bench/confusion.py counts how
-# often). Without traffic, and with the few requests just after, every share and quantile of requests
+# What a fault may move besides the signal it is watched by; tests/bench/confusion.py counts how
+# often. Without traffic, and with the few requests just after, every share and quantile of requests
 # is thrown, and windows by number stand still where they happen to be. With half of the values
 # missing the distance of the others grows, because they are fewer.
 PERFORMANCE = frozenset({"churn_performance", "churn_performance_loss", "churn_label_coverage"})

@@ -17,12 +17,14 @@ import psycopg
 from tools import ROOT, free_port
 
 _NUMBERS = itertools.count()
+_FETCHED = ROOT / ".tools" / "usr"
 # Debian keeps the programs of each version in a folder that is on no PATH.
 _FOLDERS = [
     *Path("/usr/lib/postgresql").glob("*/bin"),
-    *(ROOT / ".tools" / "usr" / "lib" / "postgresql").glob("*/bin"),
+    *(_FETCHED / "lib" / "postgresql").glob("*/bin"),
 ]
-_LIBRARIES = [str(path) for path in (ROOT / ".tools" / "usr" / "lib").glob("*-linux-gnu*")]
+# What a server needs of the fetched packages; it finds its share folder from its own place.
+_NEEDED = ("lib/postgresql", "share/postgresql", "lib/*-linux-gnu*")
 
 
 class Postgres:
@@ -32,13 +34,14 @@ class Postgres:
         self.port = free_port()
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
+        self._programs = _programs(directory)
         done = subprocess.run(
-            [_program("initdb"), "-D", directory / "data", "-U", "tester", "--no-sync"]
+            [self._programs / "initdb", "-D", directory / "data", "-U", "tester", "--no-sync"]
             + ["--auth=trust", "--encoding=UTF8", "--locale=C"],
             capture_output=True,
             text=True,
             check=False,
-            **_as_nobody(directory),
+            **_as_nobody(directory, self._programs),
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -46,12 +49,12 @@ class Postgres:
         """Start it and wait until it answers."""
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_program("postgres"), "-D", self._directory / "data", "-p", str(self.port)]
+                [self._programs / "postgres", "-D", self._directory / "data", "-p", str(self.port)]
                 + ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
                 + ["-c", "fsync=off", "-c", "shared_buffers=16MB"],
                 stdout=log,
                 stderr=log,
-                **_as_nobody(self._directory),
+                **_as_nobody(self._directory, self._programs),
             )
         deadline = time.monotonic() + 30
         while True:
@@ -99,18 +102,32 @@ def running_postgres() -> Iterator[Postgres]:
         shutil.rmtree(directory)
 
 
-def _program(name: str) -> str:
+def _programs(directory: Path) -> Path:
+    """Return the folder of initdb and postgres; those in .tools are copied for another user.
+
+    That user may not be able to enter the folder of the project.
+    """
     for where in (None, *map(str, _FOLDERS)):
-        if found := shutil.which(name, path=where):
-            return os.path.realpath(found)
-    raise FileNotFoundError(f"{name} is neither on PATH nor in .tools; run `make test`")
+        if found := shutil.which("postgres", path=where):
+            folder = Path(os.path.realpath(found)).parent
+            break
+    else:
+        raise FileNotFoundError("postgres is neither on PATH nor in .tools; run `make test`")
+    if os.geteuid() != 0 or not folder.is_relative_to(_FETCHED):
+        return folder
+    for pattern in _NEEDED:
+        for path in _FETCHED.glob(pattern):
+            copy = directory / path.relative_to(_FETCHED)
+            shutil.copytree(path, copy, symlinks=True, dirs_exist_ok=True)
+    return directory / folder.relative_to(_FETCHED)
 
 
-def _as_nobody(directory: Path) -> dict[str, object]:
+def _as_nobody(directory: Path, programs: Path) -> dict[str, object]:
     """Return what a process of the server is started with: initdb and postgres refuse root."""
     environment = dict(os.environ)
-    if not Path(_program("postgres")).is_relative_to("/usr"):
-        environment["LD_LIBRARY_PATH"] = ":".join(_LIBRARIES)
+    if not programs.is_relative_to("/usr"):
+        libraries = programs.parents[2].glob("*-linux-gnu*")
+        environment["LD_LIBRARY_PATH"] = ":".join(map(str, libraries))
     own: dict[str, object] = {"cwd": directory, "env": environment}
     if os.geteuid() == 0:
         user = _user()
