@@ -45,15 +45,11 @@ PROGRAMME = (
                 Injection("errors", None, "churn_error_ratio", "errors"),
                 Injection("latency", 0.1, "churn_latency_p50", "latency"),
             ),
+            (Injection("feature_drift", None, "churn_feature_drift", "drift"),),
         )
     ),
     Act(
-        (
-            (
-                Injection("feature_drift", None, "churn_feature_drift", "drift"),
-                Injection("missing_values", None, "churn_feature_missing", "quality"),
-            ),
-        ),
+        ((Injection("missing_values", None, "churn_feature_missing", "quality"),),),
         after="churn_performance",
     ),
     Act(((Injection("traffic_zero", None, "churn_traffic", "traffic"),),)),

@@ -36,7 +36,7 @@ SIDE_EFFECTS: dict[str, frozenset[str]] = {
     "traffic_surge": frozenset({"churn_traffic", "churn_concurrency", "churn_cpu"}),
     "latency": frozenset({"churn_latency_p50", "churn_latency_p99", "churn_concurrency"}),
     "errors": frozenset({"churn_error_ratio"}),
-    "feature_drift": PERFORMANCE | frozenset({"churn_feature_drift", "churn_prediction_mix"}),
+    "feature_drift": frozenset({"churn_feature_drift", "churn_prediction_mix"}),
     "missing_values": PERFORMANCE
     | frozenset({"churn_feature_missing", "churn_prediction_mix", "churn_feature_drift"}),
     "concept_drift": PERFORMANCE,
