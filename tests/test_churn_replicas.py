@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import orjson
@@ -20,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from test_churn_serve import ONE, PREDICT, running
 from tools import serving
 
+from simulator import cli
 from simulator.churn import artefact
 from simulator.churn.schema import FEATURES
 from simulator.churn.train import train
@@ -37,13 +41,29 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "simulator", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def command(*arguments: object) -> Done:
+    """Run a command in this process: starting another takes longer than most of them."""
+    out, error = io.StringIO(), io.StringIO()
+    code = 0
+    with (
+        patch.object(sys, "argv", ["simulator", *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(error),
+    ):
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return Done(code, out.getvalue(), error.getvalue())
 
 
 def test_the_table_in_the_readme_is_what_the_service_exposes(model: Path, tmp_path: Path) -> None:
