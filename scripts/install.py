@@ -1,6 +1,6 @@
 """Puts what `make` needs into this folder: `.venv` with the locked packages, programs in `.tools`.
 
-    python3 scripts/install.py venv prometheus compose browser
+    python3 scripts/install.py venv prometheus compose browser postgres
 
 Uses the standard library only, because it runs before anything is installed. Needs no root and
 changes nothing outside the folder. What is there already is left alone, in a fraction of a second.
@@ -128,11 +128,18 @@ PROGRAMS = {
     "browser": {
         ("chromium-headless-shell", "chromium"): BROWSER_PACKAGES,
     },
+    "postgres": {
+        ("postgres",): ["postgresql"],
+        ("initdb",): ["postgresql"],
+    },
 }
+# Debian keeps the programs of each version of PostgreSQL in a folder that is on no PATH.
+POSTGRES_BIN = "usr/lib/postgresql/*/bin"
 GROUP_NAMES = {
     "prometheus": "Prometheus 2.x, Alertmanager and Pushgateway",
     "compose": "docker-compose 1.29, which checks docker-compose.yml,",
     "browser": "Chromium without a window, which opens the report,",
+    "postgres": "PostgreSQL (initdb and postgres)",
 }
 
 COMPOSE_WRAPPER = """#!/bin/sh
@@ -234,7 +241,10 @@ def install_programs(group: str) -> None:
     key = fingerprint("scripts/install.py")
     # Without the stamp an earlier run was interrupted, and its files may be cut short.
     complete = stamp.is_file() and stamp.read_text() == key
-    places = [None, str(TOOLS / "bin"), str(TOOLS / "usr" / "bin")] if complete else [None]
+    places = [None, *map(str, Path("/").glob(POSTGRES_BIN))]
+    if complete:
+        places += [str(TOOLS / "bin"), str(TOOLS / "usr" / "bin")]
+        places += map(str, TOOLS.glob(POSTGRES_BIN))
     packages: dict[str, None] = {}
     for names, sources in PROGRAMS[group].items():
         if not any(shutil.which(name, path=place) for place in places for name in names):
@@ -267,20 +277,44 @@ def download(packages: list[str], group: str) -> list[Path]:
     folder.mkdir(parents=True)
     # The user apt would switch to may not write here; without root it switches nothing.
     apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
-    if quiet([*apt, "download", *packages], folder) is not None:
+    wanted = packages if group != "postgres" else postgres_packages([])
+    if not wanted or quiet([*apt, "download", *wanted], folder) is not None:
         # No lists on this machine, or too old ones. Own lists need no root.
         say("reading the package lists (once)")
         lists, cache = TOOLS / "apt" / "lists", TOOLS / "apt" / "cache"
         (lists / "partial").mkdir(parents=True, exist_ok=True)
         (cache / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-        apt += ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={cache}"]
-        quiet([*apt, "update"], folder)
-        if error := quiet([*apt, "download", *packages], folder):
-            raise InstallError(f"cannot fetch {' '.join(packages[:3])} ({error}): {instead}")
+        own = ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={cache}"]
+        quiet([*apt, *own, "update"], folder)
+        wanted = packages if group != "postgres" else postgres_packages(own)
+        if not wanted:
+            raise InstallError(f"the package lists have no {' '.join(packages)}: {instead}")
+        if error := quiet([*apt, *own, "download", *wanted], folder):
+            raise InstallError(f"cannot fetch {' '.join(wanted[:3])} ({error}): {instead}")
     found = sorted(folder.glob("*.deb"))
-    if len(found) < len(packages):
-        raise InstallError(f"apt-get gave {len(found)} of {len(packages)} packages: {instead}")
+    if len(found) < len(wanted):
+        raise InstallError(f"apt-get gave {len(found)} of {len(wanted)} packages: {instead}")
     return found
+
+
+def postgres_packages(options: list[str]) -> list[str]:
+    """Return the server's packages by the names of this release, with libraries not installed."""
+    depends = ["apt-cache", *options, "depends", "--recurse", "--important", "postgresql"]
+    listed = output(depends)
+    names = set(re.findall(r"^[a-z0-9][a-z0-9.+-]*$", listed, re.MULTILINE))
+    server = [name for name in names if re.fullmatch(r"postgresql(-client)?-\d+", name)]
+    status = output(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"])
+    installed = {line.split()[0] for line in status.splitlines() if line.endswith(" installed")}
+    libraries = [name for name in names if name.startswith("lib") and name not in installed]
+    return sorted(server) and sorted([*server, *libraries])
+
+
+def output(command: list[str]) -> str:
+    """Return what a command prints, nothing when it fails."""
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    return done.stdout if done.returncode == 0 else ""
 
 
 def run(command: list[str], problem: str, advice: str) -> None:

@@ -56,7 +56,9 @@ class Measurement:
     resident_bytes: float
 
 
-def measure(model: Path, peak_rps: float, next_body: Callable[[], bytes]) -> Measurement:
+def measure(
+    model: Path, peak_rps: float, next_request: Callable[[], tuple[bytes, bool]]
+) -> Measurement:
     """Start the real service on free ports, drive it for some seconds and read its metrics.
 
     Parameters
@@ -65,8 +67,8 @@ def measure(model: Path, peak_rps: float, next_body: Callable[[], bytes]) -> Mea
         Directory of the model to serve.
     peak_rps : float
         Requests a second at the top of a working day.
-    next_body : callable
-        Returns the JSON body of the next request.
+    next_request : callable
+        Returns the JSON body of the next request, and a truth that is not needed here.
 
     Raises
     ------
@@ -74,12 +76,12 @@ def measure(model: Path, peak_rps: float, next_body: Callable[[], bytes]) -> Mea
         When the service does not start or answers no request.
     """
     with _service(model) as (url, process):
-        _drive(url, _BUSY_SHARE * peak_rps, _WARM_SECONDS, next_body)
+        _drive(url, _BUSY_SHARE * peak_rps, _WARM_SECONDS, next_request)
         idle = [_read(url, process.pid)]
         time.sleep(_IDLE_SECONDS)
         idle.append(_read(url, process.pid))
         idle_cpu = _rise(idle, "cpu") / _rise(idle, "time")
-        late = _drive(url, _BUSY_SHARE * peak_rps, _BUSY_SECONDS, next_body)
+        late = _drive(url, _BUSY_SHARE * peak_rps, _BUSY_SECONDS, next_request)
         busy = [idle[1], _read(url, process.pid)]
         requests, lookups = _rise(busy, "requests"), _rise(busy, "lookups")
         if not (requests and lookups):
@@ -106,6 +108,7 @@ def _service(model: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         command = [sys.executable, "-m", "simulator", "serve", "--model", str(model)]
         command += ["--port", str(port), "--control-port", str(control_port)]
         command += ["--token-file", str(Path(directory) / "token")]
+        command += ["--feedback-dir", str(Path(directory) / "feedback")]
         # A terminated seed must not leave the service behind: the exit runs `finally`.
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         with log.open("wb") as file:
@@ -139,13 +142,15 @@ def _wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     )
 
 
-def _drive(url: str, rate: float, seconds: float, next_body: Callable[[], bytes]) -> list[float]:
+def _drive(
+    url: str, rate: float, seconds: float, next_request: Callable[[], tuple[bytes, bool]]
+) -> list[float]:
     """Send traffic for some seconds; return by how many seconds this loop woke too late.
 
     The mean of the look-ups themselves would not do: over so few requests it wanders by more.
     """
     traffic = Traffic(
-        url, lambda now: rate, next_body, CollectorRegistry(), np.random.default_rng(0)
+        url, lambda now: rate, next_request, CollectorRegistry(), np.random.default_rng(0)
     )
     late = []
 

@@ -9,6 +9,16 @@ from typing import Annotated
 import typer
 
 from detector.errors import ConfigError, DetectorError
+from simulator import churn_cli, feedback_cli
+from simulator.options import (
+    TOKEN_FILE,
+    Host,
+    LabelMaturity,
+    Model,
+    PerformanceWindow,
+    Seed,
+    TokenFile,
+)
 
 app = typer.Typer(
     name="simulator",
@@ -19,16 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(churn_cli.app)
+app.add_typer(feedback_cli.app, name="feedback")
 
-Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
-TokenFile = Annotated[
-    Path,
-    typer.Option(
-        help="File with the control token; serve and run make it when it is missing.",
-        envvar="SIMULATOR_TOKEN_FILE",
-    ),
-]
 At = Annotated[
     str | None,
     typer.Option(help="Weekday and UTC hour that now counts as, such as 'Sun 04:00'."),
@@ -44,57 +47,6 @@ Directory = Annotated[
 StackProfile = Annotated[
     str, typer.Option(help="fast divides times by twelve; production leaves them as shipped.")
 ]
-Model = Annotated[Path, typer.Option(help="Directory written by simulator train.")]
-
-_TOKEN_FILE = Path(".simulator-token")
-
-
-@app.command()
-def train(
-    out: Annotated[Path, typer.Option(help="Directory for the model and its reference.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Train.csv of the Expresso schema; else synthetic customers."),
-    ] = None,
-    rows: Annotated[int, typer.Option(min=500, help="Customers to train on.")] = 20_000,
-    seed: Seed = 7,
-    pushgateway: Annotated[
-        str | None, typer.Option(help="Pushgateway URL for the figures of the training.")
-    ] = None,
-) -> None:
-    """Train the churn model.
-
-    Example: simulator train --out model --data Train.csv
-    """
-    from simulator.churn import train as training
-
-    report = training.train(out=out, data=data, rows=rows, seed=seed, pushgateway=pushgateway)
-    typer.echo(str(report))
-
-
-@app.command()
-def serve(
-    model: Model,
-    host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="API and /metrics.")] = 8000,
-    control_port: Annotated[int, typer.Option(min=0, max=65535, help="Fault control.")] = 8001,
-    token_file: TokenFile = _TOKEN_FILE,
-    seed: Seed = 7,
-) -> None:
-    """Run the churn-prediction service.
-
-    Example: simulator serve --model model --port 8000
-    """
-    from simulator.churn import serve as service
-
-    service.serve(
-        model=model,
-        host=host,
-        port=port,
-        control_port=control_port,
-        token_file=token_file,
-        seed=seed,
-    )
 
 
 @app.command()
@@ -103,11 +55,14 @@ def run(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="/metrics and /healthz.")] = 8010,
     control_port: Annotated[int, typer.Option(min=0, max=65535, help="Fault control.")] = 8011,
-    token_file: TokenFile = _TOKEN_FILE,
+    token_file: TokenFile = TOKEN_FILE,
     at: At = None,
     phase: Phase = None,
     peak_rps: PeakRps = 24.0,
     seed: Seed = 7,
+    label_delay: Annotated[
+        str, typer.Option(help="Median time until it is reported who churned.")
+    ] = "10m",
 ) -> None:
     """Send customers to the churn service, as many as the hour of the week asks for.
 
@@ -124,6 +79,7 @@ def run(
         phase=_phase(at, phase),
         peak_rps=peak_rps,
         seed=seed,
+        label_delay=label_delay,
     )
 
 
@@ -143,6 +99,8 @@ def seed(
     until: Annotated[
         float | None, typer.Option(help="Unix second at which the live metrics begin; else now.")
     ] = None,
+    label_maturity: LabelMaturity = "30m",
+    performance_window: PerformanceWindow = "1h",
 ) -> None:
     """Write the past of the service's metrics into Prometheus, as if it had run for weeks.
 
@@ -162,6 +120,8 @@ def seed(
         random_seed=seed,
         faults=faults,
         until=until,
+        label_maturity=label_maturity,
+        performance_window=performance_window,
     )
 
 
@@ -176,7 +136,7 @@ def inject(
     traffic_control: Annotated[
         str, typer.Option(help="Control URL of the traffic.", envvar="SIMULATOR_TRAFFIC_CONTROL")
     ] = "http://127.0.0.1:8011",
-    token_file: TokenFile = _TOKEN_FILE,
+    token_file: TokenFile = TOKEN_FILE,
     stop: Annotated[bool, typer.Option("--stop", help="End the fault now.")] = False,
     show: Annotated[bool, typer.Option("--list", help="List the faults and end.")] = False,
 ) -> None:

@@ -7,6 +7,8 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +26,26 @@ CONTROL_HOST = "127.0.0.1"
 _LARGEST_BODY_BYTES = 4096
 
 
+@dataclass(frozen=True)
+class ControlRoute:
+    """What a process has to be told besides faults, with the same token."""
+
+    path: str
+    method: str
+    answer: Callable[[Request], Awaitable[Response]]
+
+
 def control_server(
-    board: FaultBoard, token: str, port: int
+    board: FaultBoard, token: str, port: int, routes: Sequence[ControlRoute] = ()
 ) -> contextlib.AbstractContextManager[int]:
     """Serve `control_app` on the loopback port, in a thread, while the returned context is open.
 
     The context's value is the port (a free one when `port` is 0); ConfigError when it is taken.
     """
-    return serving.background_server(control_app(board, token), CONTROL_HOST, port)
+    return serving.background_server(control_app(board, token, routes), CONTROL_HOST, port)
 
 
-def control_app(board: FaultBoard, token: str) -> Starlette:
+def control_app(board: FaultBoard, token: str, routes: Sequence[ControlRoute] = ()) -> Starlette:
     """Return the app that switches faults: POST and GET ``/faults``, DELETE ``/faults/{fault}``.
 
     Every request needs ``Authorization: Bearer <token>``. POST takes
@@ -70,11 +81,18 @@ def control_app(board: FaultBoard, token: str) -> Starlette:
             return JSONResponse({"error": f"there is no fault {name!r} here"}, status_code=404)
         return JSONResponse({"fault": name, "was_active": board.stop(name)})
 
+    def guarded(answer: Callable[[Request], Awaitable[Response]]) -> Any:
+        async def guard(request: Request) -> Response:
+            return refused(request) or await answer(request)
+
+        return guard
+
     return Starlette(
         routes=[
             Route("/faults", show, methods=["GET"]),
             Route("/faults", start, methods=["POST"]),
             Route("/faults/{fault}", stop, methods=["DELETE"]),
+            *(Route(own.path, guarded(own.answer), methods=[own.method]) for own in routes),
         ]
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -14,15 +15,44 @@ from simulator.processes import Interrupted, interruptible
 from simulator.stack import Stack, new_directory, running_stack
 from simulator.timeline import STAGES, Injection, Timeline, allowance
 from simulator.up import keep_running_until_told
-from simulator.watch import Watch
+from simulator.watch import View, Watch
 
-# The slowest to be over come first, and no traffic, which disturbs all the others, last.
+
+@dataclass(frozen=True)
+class Act:
+    """Faults that run side by side, each row one after another.
+
+    Parameters
+    ----------
+    rows : tuple of tuple of Injection
+        No fault of one row moves what another row watches.
+    after : str or None
+        A signal that has to be calm again first, because this act would move it too.
+    """
+
+    rows: tuple[tuple[Injection, ...], ...]
+    after: str | None = None
+
+
+# Labels come late, so the model that turns bad comes first and has company; no traffic disturbs all
+# the others and comes last.
 PROGRAMME = (
-    Injection("feature_drift", None, "churn_feature_drift", "drift"),
-    Injection("latency", None, "churn_latency_p99", "latency"),
-    Injection("errors", None, "churn_error_ratio", "errors"),
-    Injection("latency", 0.1, "churn_latency_p50", "latency"),
-    Injection("traffic_zero", None, "churn_traffic", "traffic"),
+    Act(
+        (
+            (Injection("concept_drift", None, "churn_performance", "quality"),),
+            (
+                Injection("latency", None, "churn_latency_p99", "latency"),
+                Injection("errors", None, "churn_error_ratio", "errors"),
+                Injection("latency", 0.1, "churn_latency_p50", "latency"),
+            ),
+            (Injection("feature_drift", None, "churn_feature_drift", "drift"),),
+        )
+    ),
+    Act(
+        ((Injection("missing_values", None, "churn_feature_missing", "quality"),),),
+        after="churn_performance",
+    ),
+    Act(((Injection("traffic_zero", None, "churn_traffic", "traffic"),),)),
 )
 # What is normal, before anything is broken: every signal is seen outside faults.
 _BEFORE_SECONDS = 30.0
@@ -92,20 +122,21 @@ def demo(
 
 
 def _run_programme(console: Console, stack: Stack) -> int:
-    """Inject fault after fault, follow each to its end, and report."""
+    """Inject the faults act by act, follow each to its end, and report."""
     watch = Watch(stack.layout)
     began = time.time()
     timelines: list[Timeline] = []
     _say(console, f"watching for {_BEFORE_SECONDS:.0f} s without a fault")
     while time.time() < began + _BEFORE_SECONDS:
         _look(watch, stack, timelines, console)
-    for injection in PROGRAMME:
-        _wait_until_calm(watch, stack, injection.signal, timelines, console)
-        timelines.append(_injected(stack, injection, console))
-        deadline = time.time() + _NOTICE_SECONDS
-        while not timelines[-1].told and time.time() < deadline:
+    for act in PROGRAMME:
+        if act.after is not None:
+            _wait_until_calm(act.after, watch, stack, timelines, console)
+        rows = [_Row(list(injections)) for injections in act.rows]
+        while any(row.now or row.later for row in rows):
             _look(watch, stack, timelines, console)
-        _stop(stack, timelines[-1], console)
+            for row in rows:
+                row.go_on(watch.view, stack, timelines, console)
     deadline = time.time() + _RECOVERY_SECONDS
     while not all(t.complete or not t.told for t in timelines) and time.time() < deadline:
         _look(watch, stack, timelines, console)
@@ -147,16 +178,49 @@ def _stay_quiet(console: Console, stack: Stack, seconds: float) -> int:
 
 
 def _wait_until_calm(
-    watch: Watch, stack: Stack, signal: str, timelines: list[Timeline], console: Console
+    signal: str, watch: Watch, stack: Stack, timelines: list[Timeline], console: Console
 ) -> None:
-    """Wait until a signal is scored, normal, and nothing fires for it any more."""
     deadline = time.time() + _RECOVERY_SECONDS
-    while time.time() < deadline:
+    while time.time() < deadline and not _calm(signal, watch.view):
         _look(watch, stack, timelines, console)
-        view = watch.view
-        if view.states.get(signal) == {State.OK} and signal not in view.pending:
-            return
-    _say(console, f"{signal} is not normal yet; the next fault is injected all the same")
+
+
+def _calm(signal: str, view: View) -> bool:
+    """Return whether a signal is scored, normal, and nothing fires for it any more."""
+    return view.states.get(signal) == {State.OK} and signal not in view.pending
+
+
+@dataclass
+class _Row:
+    """Faults of an act that follow each other: those to come, the one at work, since when it may.
+
+    Parameters
+    ----------
+    later : list of Injection
+    now : Timeline or None
+    since : float
+        Unix second at which the fault before ended.
+    """
+
+    later: list[Injection]
+    now: Timeline | None = None
+    since: float = field(default_factory=time.time)
+
+    def go_on(self, view: View, stack: Stack, timelines: list[Timeline], console: Console) -> None:
+        """Stop a fault told or noticed by nobody; inject the next when its signal is calm."""
+        if self.now is not None:
+            if self.now.told or view.time > self.now.injected + _NOTICE_SECONDS:
+                _stop(stack, self.now, console)
+                self.now, self.since = None, view.time
+        elif self.later:
+            signal = self.later[0].signal
+            calm = _calm(signal, view)
+            if not calm and view.time < self.since + _RECOVERY_SECONDS:
+                return
+            if not calm:
+                _say(console, f"{signal} is not normal yet; its fault is injected all the same")
+            self.now = _injected(stack, self.later.pop(0), console)
+            timelines.append(self.now)
 
 
 def _look(watch: Watch, stack: Stack, timelines: list[Timeline], console: Console) -> None:
@@ -185,7 +249,7 @@ def _stop(stack: Stack, timeline: Timeline, console: Console) -> None:
 
 
 def _tell(console: Console, timeline: Timeline, what: str, moment: float) -> None:
-    _say(console, f"{timeline.injection.title:<14}{moment - timeline.injected:+7.1f} s  {what}")
+    _say(console, f"{timeline.injection.title:<15}{moment - timeline.injected:+7.1f} s  {what}")
 
 
 def _say(console: Console, text: str) -> None:

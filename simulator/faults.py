@@ -41,6 +41,7 @@ FAULTS: dict[str, Fault] = {
         Fault("errors", "churn", 0.06, 1.0, "failure probability added to each look-up"),
         Fault("feature_drift", "traffic", 2.0, 20.0, "amounts times 1+size, one region preferred"),
         Fault("missing_values", "traffic", 0.5, 1.0, "probability that nullable fields come null"),
+        Fault("concept_drift", "traffic", 1.0, 1.0, "share of customers the model is wrong about"),
     )
 }
 

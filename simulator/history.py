@@ -28,7 +28,7 @@ from simulator.faults import FaultBoard, faults_of
 from simulator.past import Past
 from simulator.plan import Plan, plan
 from simulator.pools import make_pool
-from simulator.traffic import customer_bodies
+from simulator.traffic import customer_requests
 
 # Customers of everyday life, and of each fault that changes customers.
 _POOL_ROWS, _FAULT_POOL_ROWS = 20_000, 4_000
@@ -50,6 +50,8 @@ def seed(
     random_seed: int,
     faults: bool,
     until: float | None,
+    label_maturity: str,
+    performance_window: str,
 ) -> None:
     """Measure the service, simulate its past and write it to Prometheus.
 
@@ -72,6 +74,8 @@ def seed(
     until : float or None
         Unix second at which live metrics begin; the past ends one interval before. None is the
         moment at which writing ends.
+    label_maturity, performance_window : str
+        As the service's own.
 
     Raises
     ------
@@ -95,9 +99,10 @@ def seed(
         writer.probe()
         check_retention(client, base, moment - made.start)
         typer.echo("measuring what a request costs the churn service here ...", err=True)
-        bodies = customer_bodies(body_rng, FaultBoard(faults_of("traffic")))
-        cost = measure(model, peak_rps, bodies)
-        past = make_past(loaded, made, cost, phase, peak_rps, pool_rng, past_rng)
+        requests = customer_requests(body_rng, FaultBoard(faults_of("traffic")))
+        cost = measure(model, peak_rps, requests)
+        window = parse_duration(label_maturity), parse_duration(performance_window)
+        past = make_past(loaded, made, cost, phase, peak_rps, pool_rng, past_rng, *window)
         write_past(writer, past, made, steps[2] if until is None else None)
 
 
@@ -109,9 +114,11 @@ def make_past(
     peak_rps: float,
     pool_rng: np.random.Generator,
     past_rng: np.random.Generator,
+    maturity_seconds: float,
+    window_seconds: float,
 ) -> Past:
     """Return the simulation of the planned past for a model."""
-    pools = [make_pool(loaded, population.customer_stream(pool_rng), _POOL_ROWS)]
+    pools = [make_pool(loaded, population.labelled_stream(pool_rng), _POOL_ROWS)]
     episode_pools: dict[Episode, int] = {}
     for episode in made.episodes:
         change = {
@@ -120,8 +127,8 @@ def make_past(
         }.get(episode.fault)
         if change is not None:
             customers = (
-                change(pool_rng, customer, episode.size)
-                for customer in population.customer_stream(pool_rng)
+                (change(pool_rng, customer, episode.size), churned)
+                for customer, churned in population.labelled_stream(pool_rng)
             )
             episode_pools[episode] = len(pools)
             pools.append(make_pool(loaded, customers, _FAULT_POOL_ROWS))
@@ -136,6 +143,8 @@ def make_past(
         measurement=cost,
         phase=phase,
         peak=peak_rps,
+        maturity_seconds=maturity_seconds,
+        window_seconds=window_seconds,
         rng=past_rng,
     )
 

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from detector.write_request import TimeSeries
 from simulator.calibrate import Measurement
 from simulator.churn import featurestore
-from simulator.churn.drift import (
-    WINDOW_SIZE,
-    Reference,
-    statistics_from_counts,
-)
+from simulator.churn.distances import statistics_from_counts
 from simulator.churn.metrics import DURATION_BUCKETS, PREDICT_PATH, SCORE_BUCKETS
+from simulator.churn.quality import CHECKS, RANGE, UNSEEN
+from simulator.churn.reference import Reference
+from simulator.churn.window import WINDOW_SIZE
 from simulator.curve import requests_per_second
 from simulator.episodes import Episode, sizes_at
 from simulator.faults import FAULTS, traffic_factor
+from simulator.past_outcomes import PastOutcomes
+from simulator.past_totals import Totals
 from simulator.pools import Pool
 from simulator.traffic import OUTCOMES
 from simulator.windows import SlidingCounts
@@ -62,6 +63,8 @@ class Past:
         What serving costs.
     phase, peak : float
         Of `simulator.curve.requests_per_second`.
+    maturity_seconds, window_seconds : float
+        Of the service's performance.
     rng : numpy.random.Generator
         All randomness; the same state gives the same samples.
     """
@@ -79,6 +82,8 @@ class Past:
         measurement: Measurement,
         phase: float,
         peak: float,
+        maturity_seconds: float,
+        window_seconds: float,
         rng: np.random.Generator,
     ):
         self._reference = reference
@@ -89,12 +94,16 @@ class Past:
         self._phase, self._peak = phase, peak
         self._rng = rng
         self._last = start
-        self._totals: dict[tuple[str, ...], float] = {}
+        self._totals = Totals()
         self._end = end
         self._wander = {"cpu": 0.0, "cpu minute": 0.0, "memory": 0.0}
         self._codes = np.concatenate([pool.codes for pool in pools])
         self._scores = np.concatenate([pool.scores for pool in pools])
         self._churns = np.concatenate([pool.churns for pool in pools])
+        self._never_seen = {
+            check: np.concatenate([pool.never_seen[check] for pool in pools])
+            for check in (UNSEEN, RANGE)
+        }
         self._score_bins = np.searchsorted(SCORE_BUCKETS, self._scores, side="left")
         sizes = [len(pool.scores) for pool in pools]
         self._pool_starts, self._pool_sizes = np.cumsum([0, *sizes])[:-1], np.array(sizes)
@@ -103,6 +112,16 @@ class Past:
         # The service did not start at that very moment: its window is full.
         everyday = rng.integers(0, sizes[0], WINDOW_SIZE, dtype=np.int32)
         self._window.advance(self._codes, everyday, np.array([WINDOW_SIZE]))
+        self._outcomes = PastOutcomes(
+            start=start,
+            scores=self._scores,
+            churned=np.concatenate([pool.churned for pool in pools]),
+            everyday=sizes[0],
+            maturity_seconds=maturity_seconds,
+            window_seconds=window_seconds,
+            rng=rng,
+        )
+        self._outcomes.begin(lambda times: requests_per_second(times, phase, peak))
 
     def samples(self, times: Floats) -> list[TimeSeries]:
         """Return all series at the given moments, which follow those of the last call.
@@ -128,7 +147,7 @@ class Past:
             TimeSeries(labels, times_ms, np.asarray(values, np.float64))
             for part in (
                 self._requests(requests, failed, rate, sizes["latency"]),
-                self._predictions(requests - failed, middle),
+                self._predictions(requests - failed, middle, times, sizes["concept_drift"]),
                 self._process(times, requests, seconds),
                 self._traffic(times, requests, failed),
                 self._truth(times),
@@ -149,8 +168,8 @@ class Past:
         duration = lookup + overhead
         handler = {**CHURN, "handler": PREDICT_PATH, "method": "POST"}
         for status, count in (("200", requests - failed), ("422", 0 * failed), ("503", failed)):
-            yield self._counter("http_requests_total", {**handler, "status": status}, count)
-        yield from self._histogram(
+            yield self._totals.counter("http_requests_total", {**handler, "status": status}, count)
+        yield from self._totals.histogram(
             "http_request_duration_seconds",
             handler,
             DURATION_BUCKETS,
@@ -165,18 +184,18 @@ class Past:
         in_flight = self._rng.poisson(rate * mean_duration)
         yield {"__name__": "http_requests_in_flight", **CHURN}, in_flight.astype(np.float64)
         for outcome, count in (("ok", requests - failed), ("error", failed)):
-            yield self._counter(
+            yield self._totals.counter(
                 "feature_store_requests_total", {**CHURN, "outcome": outcome}, count
             )
         name = "feature_store_request_duration_seconds"
         total = np.bincount(interval, weights=lookup, minlength=len(requests))
-        yield self._counter(f"{name}_sum", CHURN, total)
-        yield self._counter(f"{name}_count", CHURN, requests)
+        yield self._totals.counter(f"{name}_sum", CHURN, total)
+        yield self._totals.counter(f"{name}_count", CHURN, requests)
 
     def _predictions(
-        self, answered: Counts, middle: Floats
+        self, answered: Counts, middle: Floats, times: Floats, turned: Floats
     ) -> Iterator[tuple[dict[str, str], Floats]]:
-        """Classes and scores of the answered requests, and the drift window they pass through."""
+        """Classes and scores of the answered requests, and the windows they pass through."""
         pool = np.zeros(len(answered), np.int64)
         for episode, index in self._episode_pools.items():
             pool[(middle >= episode.start) & (middle < episode.end)] = index
@@ -186,8 +205,8 @@ class Past:
         )
         churning = np.bincount(interval, weights=self._churns[customers], minlength=len(answered))
         for name, count in (("churn", churning), ("stay", answered - churning)):
-            yield self._counter("churn_predictions_total", {**CHURN, "class": name}, count)
-        yield from self._histogram(
+            yield self._totals.counter("churn_predictions_total", {**CHURN, "class": name}, count)
+        yield from self._totals.histogram(
             "churn_score",
             CHURN,
             SCORE_BUCKETS,
@@ -196,6 +215,13 @@ class Past:
             interval,
             len(answered),
         )
+        yield self._totals.counter("churn_quality_checked_total", CHURN, answered)
+        for check in CHECKS:
+            weights = self._never_seen.get(check, np.zeros(len(self._scores)))[customers]
+            count = np.bincount(interval, weights=weights, minlength=len(answered))
+            yield self._totals.counter(
+                "churn_quality_violations_total", {**CHURN, "check": check}, count
+            )
         counts = self._window.advance(self._codes, customers.astype(np.int32), answered)
         for column, feature in enumerate(self._reference.features):
             drift = statistics_from_counts(feature, counts[:, column, : feature.bins])
@@ -211,6 +237,8 @@ class Past:
         yield {"__name__": "churn_drift_window_size", **CHURN}, full
         info = {"version": self._version, "reference": self._reference.id}
         yield {"__name__": "churn_model_info", **CHURN, **info}, full / full
+        for name, extra, values in self._outcomes.series(times, customers, interval, turned):
+            yield {"__name__": name, **CHURN, **extra}, values
 
     def _process(
         self, times: Floats, requests: Counts, seconds: Floats
@@ -221,7 +249,9 @@ class Past:
         pace = _CPU_SPREAD * away * self._wandering("cpu", seconds, _HOURS_SECONDS)
         pace += _CPU_MINUTE_SPREAD * self._wandering("cpu minute", seconds, _MINUTE_SECONDS)
         work = cost.idle_cpu_ratio * seconds + cost.request_cpu_seconds * requests
-        labels, total = self._counter("process_cpu_seconds_total", CHURN, work * np.exp(pace))
+        labels, total = self._totals.counter(
+            "process_cpu_seconds_total", CHURN, work * np.exp(pace)
+        )
         yield labels, np.floor(total / _CPU_TICK_SECONDS) * _CPU_TICK_SECONDS
         size = _MEMORY_SPREAD * away * self._wandering("memory", seconds, _HOURS_SECONDS)
         memory = cost.resident_bytes * np.exp(size)
@@ -237,7 +267,7 @@ class Past:
         counts = {"ok": requests - failed, "error": failed}
         for outcome in OUTCOMES:
             count = counts.get(outcome, 0 * failed)
-            yield self._counter(
+            yield self._totals.counter(
                 "traffic_requests_sent_total", {**TRAFFIC, "outcome": outcome}, count
             )
         curve = requests_per_second(times, self._phase, self._peak)
@@ -251,35 +281,6 @@ class Past:
             yield {"__name__": "simulator_fault_active", **target, "fault": name}, active
         for target in (CHURN, TRAFFIC):
             yield {"__name__": "up", **target}, np.ones(len(times))
-
-    def _counter(
-        self, name: str, labels: Mapping[str, str], increments: Floats | Counts
-    ) -> tuple[dict[str, str], Floats]:
-        key = (name, *labels.values())
-        total = self._totals.get(key, 0.0) + np.cumsum(increments, dtype=np.float64)
-        self._totals[key] = float(total[-1])
-        return {"__name__": name, **labels}, total
-
-    def _histogram(
-        self,
-        name: str,
-        labels: Mapping[str, str],
-        buckets: Sequence[float],
-        bins: NDArray[np.intp],
-        values: Floats,
-        interval: NDArray[np.intp],
-        length: int,
-    ) -> Iterator[tuple[dict[str, str], Floats]]:
-        """Return bucket, count and sum series of values that fell into bins in intervals."""
-        width = len(buckets) + 1
-        counts = np.bincount(interval * width + bins, minlength=length * width)
-        cumulated = np.cumsum(counts.reshape(length, width), axis=1)
-        for column, bound in enumerate([*buckets, math.inf]):
-            le = "+Inf" if math.isinf(bound) else repr(float(bound))
-            yield self._counter(f"{name}_bucket", {**labels, "le": le}, cumulated[:, column])
-        yield self._counter(f"{name}_count", labels, cumulated[:, -1])
-        total = np.bincount(interval, weights=values, minlength=length)
-        yield self._counter(f"{name}_sum", labels, total)
 
     def _wandering(self, name: str, seconds: Floats, memory_seconds: float) -> Floats:
         """Return a first-order autoregression of unit variance at the ends of the intervals."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from simulator.churn import model as churn_model
 from simulator.churn.artefact import Artefact
-from simulator.churn.drift import Reference
+from simulator.churn.quality import never_seen
+from simulator.churn.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,31 @@ class Pool:
         The model's churn probability.
     churns : ndarray of bool, shape (R,)
         Whether that is class "churn".
+    never_seen : dict of str to ndarray of bool, shape (R,)
+        By check of `simulator.churn.quality`: whether it fails for what training never saw.
+    churned : ndarray of bool, shape (R,)
+        What becomes of them.
     """
 
     codes: NDArray[np.uint8]
     scores: NDArray[np.float64]
     churns: NDArray[np.bool_]
+    never_seen: dict[str, NDArray[np.bool_]]
+    churned: NDArray[np.bool_]
 
 
-def make_pool(loaded: Artefact, stream: Iterator[dict[str, Any]], rows: int) -> Pool:
+def make_pool(loaded: Artefact, stream: Iterator[tuple[dict[str, Any], bool]], rows: int) -> Pool:
     """Return the first `rows` customers of a stream as the model and its reference see them."""
-    customers = list(itertools.islice(stream, rows))
+    customers, churned = zip(*itertools.islice(stream, rows), strict=True)
     scores = churn_model.scores(loaded.model, customers)
-    return Pool(pool_codes(loaded.reference, customers), scores, scores >= churn_model.THRESHOLD)
+    placed = loaded.reference.place(customers, scores)
+    return Pool(
+        pool_codes(loaded.reference, customers),
+        scores,
+        scores >= churn_model.THRESHOLD,
+        never_seen(loaded.reference, placed),
+        np.array(churned),
+    )
 
 
 def pool_codes(reference: Reference, customers: list[dict[str, Any]]) -> NDArray[np.uint8]:

@@ -23,6 +23,8 @@ Columns = dict[str, NDArray[Any]]
 DRIFTING_AMOUNTS = ("MONTANT", "REVENUE", "ARPU_SEGMENT", "DATA_VOLUME")
 # The region that the drift fault prefers: a small one, as when a campaign opens it up.
 PREFERRED_REGION = "TAMBACOUNDA"
+# Of the synthetic customers.
+CHURN_SHARE = 0.192
 # Columns that the missing-values fault empties, those that are always empty together as one.
 EMPTIED_TOGETHER = (
     ("MONTANT", "FREQUENCE_RECH"),
@@ -103,8 +105,14 @@ def synthetic_customers(rng: np.random.Generator, n: int) -> Columns:
 
 def customer_stream(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     """Yield customers without end as the service takes them: JSON-ready, without CHURN."""
+    return (customer for customer, _ in labelled_stream(rng))
+
+
+def labelled_stream(rng: np.random.Generator) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield the customers of `customer_stream`, each with whether they will churn."""
     while True:
-        yield from as_requests(synthetic_customers(rng, _STREAM_BATCH))
+        columns = synthetic_customers(rng, _STREAM_BATCH)
+        yield from zip(as_requests(columns), columns[TARGET].astype(bool).tolist(), strict=True)
 
 
 def as_requests(columns: Columns) -> list[dict[str, Any]]:
@@ -156,6 +164,24 @@ def missing_values(
         for name in names
     ]
     return customer | dict.fromkeys(emptied)
+
+
+def concept_drift(rng: np.random.Generator, churned: bool, size: float) -> bool:
+    """Return what becomes of a customer under the concept-drift fault.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of randomness.
+    churned : bool
+        What would have become of them.
+    size : float
+        Share of the customers whose fate has nothing to do with their features any more. As many
+        churn as before, so that only the joined labels show it.
+    """
+    if rng.random() < size:
+        return bool(rng.random() < CHURN_SHARE)
+    return churned
 
 
 def _copula_factor() -> NDArray[np.float64]:

@@ -14,6 +14,11 @@ from simulator.tools import ROOT, program
 
 # Spacing of the end of the seeded past: the scrape interval of the profile.
 _RECENT_INTERVAL = {"fast": "5s", "production": "15s"}
+# Median delay of labels, age at which nearly all have arrived, and whose predictions are measured.
+_LABEL_DELAY = {"fast": "10s", "production": "10m"}
+_MATURITY = {"fast": "30s", "production": "30m"}
+_PERFORMANCE_WINDOW = {"fast": "1m", "production": "1h"}
+_PERFORMANCE_REFRESH = {"fast": "5s", "production": "1m"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ def _seed(at: Layout, chance: Chance) -> list[str]:
         f"--url={at.url('prometheus:9090')}",
         f"--model={at.directory / 'model'}",
         f"--recent-interval={_RECENT_INTERVAL[at.profile.name]}",
+        f"--label-maturity={_MATURITY[at.profile.name]}",
+        f"--performance-window={_PERFORMANCE_WINDOW[at.profile.name]}",
         f"--phase={chance.phase}",
         f"--seed={chance.seed}",
     ]
@@ -99,6 +106,10 @@ def _churn(at: Layout, chance: Chance) -> list[str]:
         f"--port={at.port('churn:8000')}",
         f"--control-port={at.port('churn:8001')}",
         f"--token-file={at.token_file}",
+        f"--feedback-dir={at.directory / 'feedback'}",
+        f"--label-maturity={_MATURITY[at.profile.name]}",
+        f"--performance-window={_PERFORMANCE_WINDOW[at.profile.name]}",
+        f"--performance-refresh={_PERFORMANCE_REFRESH[at.profile.name]}",
         f"--seed={chance.seed}",
     ]
 
@@ -107,6 +118,7 @@ def _traffic(at: Layout, chance: Chance) -> list[str]:
     return [
         *_own("simulator", "run"),
         f"--target={at.url('churn:8000')}",
+        f"--label-delay={_LABEL_DELAY[at.profile.name]}",
         f"--port={at.port('traffic:8010')}",
         f"--control-port={at.port('traffic:8011')}",
         f"--token-file={at.token_file}",

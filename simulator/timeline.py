@@ -11,10 +11,14 @@ from detector.durations import parse_duration
 from simulator.layout import Layout
 from simulator.watch import Message, View
 
-# What a fault may move besides the signal it is watched by. Without traffic, and with the few
-# requests just after, every share and quantile of requests is thrown.
+# What a fault may move besides the signal it is watched by; tests/bench/confusion.py counts how
+# often. Without traffic, and with the few requests just after, every share and quantile of requests
+# is thrown, and windows by number stand still where they happen to be. With half of the values
+# missing the distance of the others grows, because they are fewer.
+PERFORMANCE = frozenset({"churn_performance", "churn_performance_loss", "churn_label_coverage"})
 SIDE_EFFECTS: dict[str, frozenset[str]] = {
-    "traffic_zero": frozenset(
+    "traffic_zero": PERFORMANCE
+    | frozenset(
         {
             "churn_traffic",
             "churn_latency_p50",
@@ -23,6 +27,9 @@ SIDE_EFFECTS: dict[str, frozenset[str]] = {
             "churn_concurrency",
             "churn_cpu",
             "churn_prediction_mix",
+            "churn_data_quality",
+            "churn_feature_drift",
+            "churn_feature_missing",
         }
     ),
     "traffic_drop": frozenset({"churn_traffic", "churn_concurrency", "churn_cpu"}),
@@ -30,7 +37,9 @@ SIDE_EFFECTS: dict[str, frozenset[str]] = {
     "latency": frozenset({"churn_latency_p50", "churn_latency_p99", "churn_concurrency"}),
     "errors": frozenset({"churn_error_ratio"}),
     "feature_drift": frozenset({"churn_feature_drift", "churn_prediction_mix"}),
-    "missing_values": frozenset({"churn_feature_missing", "churn_prediction_mix"}),
+    "missing_values": PERFORMANCE
+    | frozenset({"churn_feature_missing", "churn_prediction_mix", "churn_feature_drift"}),
+    "concept_drift": PERFORMANCE,
 }
 # In the order they happen.
 STAGES = {

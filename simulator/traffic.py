@@ -28,11 +28,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from detector.durations import parse_duration
 from detector.errors import ConfigError
 from simulator import population, serving
 from simulator.control import control_server, control_token
 from simulator.curve import requests_per_second
 from simulator.faults import FaultBoard, FaultCollector, faults_of, traffic_factor
+from simulator.labels import Labels
 
 log = logging.getLogger("simulator.traffic")
 
@@ -56,25 +58,29 @@ class Traffic:
         URL of the churn service.
     rate : callable
         Requests a second at a unix second, 0 for none.
-    next_body : callable
-        Returns the JSON body of the next request.
+    next_request : callable
+        Returns the JSON body of the next request, and whether that customer will churn.
     registry : CollectorRegistry
         Gets `traffic_requests_sent_total{outcome}`.
     rng : numpy.random.Generator
         Draws the moments of arrival.
+    answered : callable or None
+        Gets the body of each good answer, and what becomes of the customer.
     """
 
     def __init__(
         self,
         target: str,
         rate: Callable[[float], float],
-        next_body: Callable[[], bytes],
+        next_request: Callable[[], tuple[bytes, bool]],
         registry: CollectorRegistry,
         rng: np.random.Generator,
+        answered: Callable[[bytes, bool], None] | None = None,
     ):
         self._url = target.rstrip("/") + PREDICT_PATH
         self._rate = rate
-        self._next_body = next_body
+        self._next_request = next_request
+        self._answered = answered
         self._rng = rng
         self._in_flight: set[asyncio.Task[None]] = set()
         self._reachable = True
@@ -94,7 +100,7 @@ class Traffic:
             loop = asyncio.get_running_loop()
             moment = loop.time()
             while not stop.is_set():
-                gap, is_arrival = self._next_gap()
+                gap, is_arrival = next_gap(self._rate(time.time()), self._rng)
                 moment = max(moment + gap, loop.time() - _MOST_BEHIND_SECONDS)
                 await asyncio.sleep(max(moment - loop.time(), 0.0))
                 if is_arrival and not stop.is_set():
@@ -103,24 +109,15 @@ class Traffic:
                 task.cancel()
             await asyncio.gather(*self._in_flight, return_exceptions=True)
 
-    def _next_gap(self) -> tuple[float, bool]:
-        """Return the seconds to the next arrival, or to the next look at the rate.
-
-        A gap cut short may be drawn anew: exponential waiting has no memory.
-        """
-        rate = self._rate(time.time())
-        gap = self._rng.exponential(1.0 / rate) if rate > 0.0 else np.inf
-        return min(gap, _LONGEST_GAP_SECONDS), gap <= _LONGEST_GAP_SECONDS
-
     def _start_request(self, client: httpx.AsyncClient) -> None:
         if len(self._in_flight) >= _MOST_IN_FLIGHT:
             self._sent["dropped"].inc()
             return
-        task = asyncio.create_task(self._request(client, self._next_body()))
+        task = asyncio.create_task(self._request(client, *self._next_request()))
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
 
-    async def _request(self, client: httpx.AsyncClient, body: bytes) -> None:
+    async def _request(self, client: httpx.AsyncClient, body: bytes, churned: bool) -> None:
         try:
             response = await client.post(
                 self._url, content=body, headers={"Content-Type": "application/json"}
@@ -133,6 +130,8 @@ class Traffic:
         else:
             self._sent["ok" if response.is_success else "error"].inc()
             self._note_reachable(True)
+            if self._answered is not None and response.is_success:
+                self._answered(response.content, churned)
 
     def _note_reachable(self, reachable: bool, reason: str = "") -> None:
         """Log when the service goes and when it comes back, not every failed request."""
@@ -141,6 +140,15 @@ class Traffic:
         elif self._reachable and not reachable:
             log.warning("cannot reach %s: %s; going on", self._url, reason)
         self._reachable = reachable
+
+
+def next_gap(rate: float, rng: np.random.Generator) -> tuple[float, bool]:
+    """Return the seconds to the next arrival, or to the next look at the rate, and which it is.
+
+    A gap cut short may be drawn anew: exponential waiting has no memory.
+    """
+    gap = float(rng.exponential(1.0 / rate)) if rate > 0.0 else np.inf
+    return min(gap, _LONGEST_GAP_SECONDS), gap <= _LONGEST_GAP_SECONDS
 
 
 def run(
@@ -153,6 +161,7 @@ def run(
     phase: float,
     peak_rps: float,
     seed: int,
+    label_delay: str,
 ) -> None:
     """Send traffic on the week's curve until SIGTERM or SIGINT, with metrics and fault control.
 
@@ -170,6 +179,8 @@ def run(
         Of `simulator.curve.requests_per_second`.
     seed : int
         Seed of arrivals and customers.
+    label_delay : str
+        Median time from a prediction to the report of what became of the customer.
 
     Raises
     ------
@@ -177,6 +188,7 @@ def run(
         When the URL is none, a port is taken or the token file cannot be used.
     """
     _check(target, peak_rps)
+    delay = parse_duration(label_delay)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # The time of creation is a series of its own for every counter, which nobody reads here.
@@ -197,8 +209,10 @@ def run(
         )
         return float(requests_per_second(now, phase, peak_rps) * factor)
 
-    traffic_rng, population_rng = np.random.default_rng(seed).spawn(2)
-    traffic = Traffic(target, rate, customer_bodies(population_rng, board), registry, traffic_rng)
+    traffic_rng, population_rng, label_rng = np.random.default_rng(seed).spawn(3)
+    labels = Labels(target, delay, registry, label_rng)
+    requests = customer_requests(population_rng, board)
+    traffic = Traffic(target, rate, requests, registry, traffic_rng, labels.predicted)
     with (
         serving.background_server(metrics_app(registry), host, port) as metrics_port,
         control_server(board, control_token(token_file), control_port) as control,
@@ -210,15 +224,15 @@ def run(
             metrics_port,
             control,
         )
-        asyncio.run(_until_signal(traffic))
+        asyncio.run(_until_signal(traffic, labels))
 
 
-async def _until_signal(traffic: Traffic) -> None:
+async def _until_signal(traffic: Traffic, labels: Labels) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await traffic.send_until(stop)
+    await asyncio.gather(traffic.send_until(stop), labels.send_until(stop))
 
 
 def _check(target: str, peak_rps: float) -> None:
@@ -232,19 +246,26 @@ def _check(target: str, peak_rps: float) -> None:
         raise ConfigError(f"--peak-rps {peak_rps:g} must be above 0 and at most 2000")
 
 
-def customer_bodies(rng: np.random.Generator, board: FaultBoard) -> Callable[[], bytes]:
-    """Return a function that gives one request body after another, under the active faults."""
-    customers = population.customer_stream(rng)
+def customer_requests(
+    rng: np.random.Generator, board: FaultBoard
+) -> Callable[[], tuple[bytes, bool]]:
+    """Return a function that gives one request body after another, under the active faults.
 
-    def next_body() -> bytes:
-        customer = next(customers)
+    With each body comes whether that customer will churn, which the service is not told.
+    """
+    customers = population.labelled_stream(rng)
+
+    def next_request() -> tuple[bytes, bool]:
+        customer, churned = next(customers)
         if size := board.size("feature_drift"):
             customer = population.feature_drift(rng, customer, size)
         if size := board.size("missing_values"):
             customer = population.missing_values(rng, customer, size)
-        return orjson.dumps(customer)
+        if size := board.size("concept_drift"):
+            churned = population.concept_drift(rng, churned, size)
+        return orjson.dumps(customer), churned
 
-    return next_body
+    return next_request
 
 
 def metrics_app(registry: CollectorRegistry) -> Starlette:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from postgres import Postgres, running_postgres
 from server import Server
 
 
@@ -29,3 +30,20 @@ def new_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 def server(new_server: Callable[..., Server]) -> Server:
     """A running Prometheus without rules and samples."""
     return new_server().start()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL."""
+    with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'feedback.sqlite'}"
+    server = request.getfixturevalue("postgres")
+    assert isinstance(server, Postgres)
+    return server.new_database()

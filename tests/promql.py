@@ -19,6 +19,11 @@ SOURCE_METRICS = {
     "churn_predictions_total",
     "churn_feature_drift",
     "churn_feature_missing_ratio",
+    "churn_quality_checked_total",
+    "churn_quality_violations_total",
+    "churn_performance_score",
+    "churn_performance_loss",
+    "churn_label_coverage_ratio",
     "prometheus_config_last_reload_successful",
     "prometheus_config_last_reload_success_timestamp_seconds",
 }

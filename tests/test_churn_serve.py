@@ -110,6 +110,7 @@ def test_one_customer_is_scored(service: Service, model: Path) -> None:
     loaded = artefact.load(model)
     (prediction,) = answer.json()["predictions"]
     score = float(scores(loaded.model, [ONE])[0])
+    assert re.fullmatch("[0-9a-f]{32}", prediction.pop("prediction_id"))
     assert prediction == {
         "user_id": ONE["user_id"],
         "score": pytest.approx(score),
@@ -381,9 +382,9 @@ def test_every_real_customer_is_answered(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(model: Path, directory: Path) -> Iterator[Service]:
+def running(model: Path, directory: Path, *options: str) -> Iterator[Service]:
     """Serve a model on free ports until the block ends."""
-    process = _serve(directory, "--model", str(model))
+    process = _serve(directory, "--model", str(model), *options)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -406,6 +407,7 @@ def _serve(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", "from simulator.cli import main; main()", "serve"]
         + ["--port", "0", "--control-port", "0", "--token-file", str(directory / "token")]
+        + ["--feedback-dir", str(directory / "feedback")]
         + list(arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +55,65 @@ def _complete() -> Timeline:
     return timeline
 
 
-def test_the_programme_injects_four_faults_at_full_size_and_one_at_half() -> None:
-    full = {i.fault for i in PROGRAMME if i.size is None}
-    assert full == {"traffic_zero", "latency", "errors", "feature_drift"}
-    (half,) = [i for i in PROGRAMME if i.size is not None]
-    assert half.fault in full | {"traffic_drop"}
+def test_the_programme_injects_each_kind_of_fault_and_one_at_half_size() -> None:
+    injections = [one for act in PROGRAMME for row in act.rows for one in row]
+    full = {one.fault for one in injections if one.size is None}
+    assert full == set(FAULTS) - {"traffic_drop", "traffic_surge"}
+    (half,) = [one for one in injections if one.size is not None]
     assert checked_size(FAULTS[half.fault], half.size) == FAULTS[half.fault].default_size / 2
-    for first, second in zip(PROGRAMME, PROGRAMME[1:], strict=False):
-        assert first.signal != second.signal
-    for injection in PROGRAMME:
-        assert injection.signal in SIDE_EFFECTS[fault_named(injection.fault).name]
+    assert len({one.signal for one in injections}) == len(injections)
+    for one in injections:
+        assert one.signal in SIDE_EFFECTS[fault_named(one.fault).name]
     assert set(SIDE_EFFECTS) == set(FAULTS)
+
+
+def test_faults_side_by_side_leave_each_others_signals_alone() -> None:
+    for act in PROGRAMME:
+        for row, other in itertools.permutations(act.rows, 2):
+            watched = {one.signal for one in other}
+            assert not any(SIDE_EFFECTS[one.fault] & watched for one in row)
+        # A fault waits for its signal, which the one before it must not have moved.
+        for row in act.rows:
+            for first, second in itertools.pairwise(row):
+                if first.fault != second.fault:
+                    assert second.signal not in SIDE_EFFECTS[first.fault]
+
+
+class _Injector:
+    """Stands in for a stack: notes what is switched on and off."""
+
+    def __init__(self) -> None:
+        self.switched: list[tuple[str, bool]] = []
+
+    def inject(self, fault: str, *, size: float | None = None, stop: bool = False) -> None:
+        self.switched.append((fault, not stop))
+
+
+def test_a_row_waits_until_its_signal_is_calm_and_the_fault_before_is_told() -> None:
+    errors = Injection("errors", None, "churn_error_ratio", "errors")
+    row, stack, timelines = demo._Row([LATENCY, errors]), _Injector(), []
+
+    def go_on(view: View) -> None:
+        row.go_on(view, stack, timelines, Console(file=io.StringIO()))  # type: ignore[arg-type]
+
+    now = time.time()
+    go_on(_view(now, 1))
+    assert stack.switched == []
+    go_on(_view(now))
+    go_on(_view(now))
+    assert stack.switched == [("latency", True)]
+    timelines[0].times |= {"slack": now, "email": now}
+    view = View(time=now, states={errors.signal: {0}}, pending={errors.signal})
+    go_on(view)
+    go_on(view)
+    assert stack.switched[1:] == [("latency", False)]
+    view.pending.clear()
+    go_on(view)
+    # Nobody noticed: given up after a while.
+    go_on(View(time=now + 1000.0))
+    assert stack.switched[2:] == [("errors", True), ("errors", False)]
+    assert row.now is None
+    assert row.later == []
 
 
 def test_a_timeline_takes_the_first_moment_of_each_stage() -> None:

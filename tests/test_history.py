@@ -18,8 +18,10 @@ from detector.remote_write import RemoteWriter
 from detector.write_request import TimeSeries, encode
 from simulator import cli, history, population
 from simulator.calibrate import Measurement, measure
-from simulator.churn import artefact, drift, featurestore
+from simulator.churn import artefact, distances, featurestore, quality, window
+from simulator.churn import reference as references
 from simulator.churn import train as training
+from simulator.churn.quality import CHECKS, DUPLICATE, RANGE, SCHEMA
 from simulator.curve import DAY_SECONDS, requests_per_second
 from simulator.episodes import Episode, sizes_at, spread
 from simulator.faults import FAULTS
@@ -40,12 +42,12 @@ COST = Measurement(
 
 
 @pytest.fixture(scope="module")
-def reference() -> drift.Reference:
-    return drift.make_reference(population.synthetic_customers(np.random.default_rng(1), 4000))
+def reference() -> references.Reference:
+    return references.make_reference(population.synthetic_customers(np.random.default_rng(1), 4000))
 
 
 @pytest.fixture(scope="module")
-def pools(reference: drift.Reference) -> list[Pool]:
+def pools(reference: references.Reference) -> list[Pool]:
     """Everyday customers, and those of a drift fault, with made-up scores."""
     out = []
     for size in (0.0, 2.0):
@@ -55,12 +57,14 @@ def pools(reference: drift.Reference) -> list[Pool]:
             customers = [population.feature_drift(rng, one, size) for one in customers]
         codes = pool_codes(reference, customers)
         scores = rng.beta(1, 4, len(customers))
-        out.append(Pool(codes, scores, scores >= 0.5))
+        never_seen = quality.never_seen(reference, reference.place(customers, scores))
+        churned = rng.random(len(scores)) < scores
+        out.append(Pool(codes, scores, scores >= 0.5, never_seen, churned))
     return out
 
 
 def make(
-    reference: drift.Reference,
+    reference: references.Reference,
     pools: list[Pool],
     start: float,
     episodes: list[Episode] | None = None,
@@ -79,6 +83,8 @@ def make(
         measurement=COST,
         phase=phase,
         peak=24.0,
+        maturity_seconds=30.0,
+        window_seconds=60.0,
         rng=np.random.default_rng(seed),
     )
 
@@ -138,8 +144,8 @@ def test_the_plan_ends_one_interval_before_and_gets_dense_at_the_end() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((4, 5, 3 * 3600, 5), "more than 10 million"),
-        ((4, 30, 86400 * 5, 1), "more than 10 million"),
+        ((4, 5, 3 * 3600, 5), "more than 12 million"),
+        ((4, 30, 86400 * 5, 1), "more than 12 million"),
         ((0.01, 30, 3 * 3600, 5), "longer than --recent"),
         ((0, 30, 1, 5), "longer than --recent"),
         ((float("nan"), 30, 1, 5), "longer than --recent"),
@@ -178,7 +184,7 @@ def test_faults_never_reach_the_recent_part() -> None:
 
 
 @pytest.fixture(scope="module")
-def day(reference: drift.Reference, pools: list[Pool]) -> tuple[np.ndarray, list[TimeSeries]]:
+def day(reference: references.Reference, pools: list[Pool]) -> tuple[np.ndarray, list[TimeSeries]]:
     times = UNTIL + 30.0 * np.arange(1, 2881)
     return times, make(reference, pools, UNTIL).samples(times)
 
@@ -217,6 +223,11 @@ def test_everything_that_counts_the_same_requests_agrees(
     classes = [find(series, "churn_predictions_total", **{"class": c}) for c in ("churn", "stay")]
     np.testing.assert_array_equal(sum(classes), ok)
     np.testing.assert_array_equal(find(series, "traffic_requests_sent_total", outcome="ok"), ok)
+    np.testing.assert_array_equal(find(series, "churn_quality_checked_total"), ok)
+    violations = {c: find(series, "churn_quality_violations_total", check=c) for c in CHECKS}
+    # Everyday customers hardly leave the range of the training data, and none comes twice.
+    assert 0 < violations[RANGE][-1] < 0.05 * ok[-1]
+    assert violations[SCHEMA][-1] == violations[DUPLICATE][-1] == 0
 
 
 def test_counters_never_fall_and_buckets_are_cumulative(
@@ -268,16 +279,16 @@ def test_saturation_follows_the_measurement(day: tuple[np.ndarray, list[TimeSeri
 
 
 def test_drift_is_the_real_statistic_on_overlapping_windows(
-    day: tuple[np.ndarray, list[TimeSeries]], reference: drift.Reference, pools: list[Pool]
+    day: tuple[np.ndarray, list[TimeSeries]], reference: references.Reference, pools: list[Pool]
 ) -> None:
     _, series = day
     rng = np.random.default_rng(11)
     for feature in reference.features:
         column = [one.name for one in reference.features].index(feature.name)
         seeded = find(series, "churn_feature_drift", feature=feature.name)
-        windows = rng.choice(pools[0].codes[:, column], (300, drift.WINDOW_SIZE))
+        windows = rng.choice(pools[0].codes[:, column], (300, window.WINDOW_SIZE))
         counts = (windows[:, :, None] == np.arange(feature.bins)).sum(axis=1)
-        independent = drift.statistics_from_counts(feature, counts)
+        independent = distances.statistics_from_counts(feature, counts)
         assert np.nanmedian(seeded) == pytest.approx(np.nanmedian(independent), rel=0.15)
         missing = find(series, "churn_feature_missing_ratio", feature=feature.name)
         assert missing.mean() == pytest.approx((windows == pools[0].codes.max()).mean(), abs=0.01)
@@ -293,7 +304,7 @@ def test_drift_is_the_real_statistic_on_overlapping_windows(
 
 @pytest.mark.parametrize("fault", list(FAULTS))
 def test_each_fault_changes_what_it_should(
-    fault: str, reference: drift.Reference, pools: list[Pool]
+    fault: str, reference: references.Reference, pools: list[Pool]
 ) -> None:
     episode = Episode(fault, FAULTS[fault].default_size, UNTIL + 3600, UNTIL + 7200)
     times = UNTIL + 30.0 * np.arange(1, 361)
@@ -339,16 +350,21 @@ def test_each_fault_changes_what_it_should(
     assert drifts == (fault == "feature_drift")
     missing = find(series, "churn_feature_missing_ratio", feature="MONTANT")
     assert (missing[during].mean() == 1.0) == (fault == "missing_values")
+    auc = find(series, "churn_performance_score", measure="auc")
+    if fault == "concept_drift":
+        assert auc[during].mean() == pytest.approx(0.5, abs=0.02)
+    if fault == "traffic_zero":
+        assert np.isnan(auc[during]).all()
 
 
-def without_amounts(reference: drift.Reference, pool: Pool) -> Pool:
+def without_amounts(reference: references.Reference, pool: Pool) -> Pool:
     codes = pool.codes.copy()
     codes[:, [one.name for one in reference.features].index("MONTANT")] = codes.max()
-    return Pool(codes, pool.scores, pool.churns)
+    return Pool(codes, pool.scores, pool.churns, pool.never_seen, pool.churned)
 
 
 def test_same_seed_same_bytes_and_another_seed_others(
-    reference: drift.Reference, pools: list[Pool]
+    reference: references.Reference, pools: list[Pool]
 ) -> None:
     episodes = [Episode("feature_drift", 1.0, UNTIL + 600, UNTIL + 1200)]
     chunks = np.split(UNTIL + 30.0 * np.arange(1, 201), [70])
@@ -368,7 +384,7 @@ def test_the_whole_past_is_a_function_of_its_arguments(tmp_path: Path) -> None:
     def run(seed: int) -> list[bytes]:
         fault_rng, pool_rng, past_rng = np.random.default_rng(seed).spawn(3)
         made = plan(UNTIL, 0.5, 300, 3600, 60, fault_rng)
-        past = history.make_past(loaded, made, COST, 3600.0, 24.0, pool_rng, past_rng)
+        past = history.make_past(loaded, made, COST, 3600.0, 24.0, pool_rng, past_rng, 30.0, 60.0)
         return [encode(past.samples(chunk)) for chunk in made.chunks]
 
     assert run(1) == run(1)
@@ -411,7 +427,7 @@ def test_seed_refuses_what_cannot_work(
     assert len(error.strip().splitlines()) == 1
 
 
-def test_chunks_join_without_a_step(reference: drift.Reference, pools: list[Pool]) -> None:
+def test_chunks_join_without_a_step(reference: references.Reference, pools: list[Pool]) -> None:
     times = UNTIL + 30.0 * np.arange(1, 201)
     past = make(reference, pools, UNTIL)
     first, second = past.samples(times[:100]), past.samples(times[100:])
@@ -422,7 +438,9 @@ def test_chunks_join_without_a_step(reference: drift.Reference, pools: list[Pool
             assert 0 <= two.values[0] - one.values[-1] <= 2 * inside + 5
 
 
-def test_a_refusing_prometheus_is_explained(reference: drift.Reference, pools: list[Pool]) -> None:
+def test_a_refusing_prometheus_is_explained(
+    reference: references.Reference, pools: list[Pool]
+) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(500, text="too old sample"))
     writer = RemoteWriter("http://x.invalid/api/v1/write", httpx.Client(transport=transport))
     made = plan(UNTIL, 0.01, 30, 600, 5, None)

@@ -12,8 +12,9 @@ import pytest
 from scipy.stats import wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
-from simulator.churn.drift import make_reference, statistics_from_counts
+from simulator.churn.distances import statistics_from_counts
 from simulator.churn.model import scores, train_model
+from simulator.churn.reference import make_reference
 from simulator.churn.schema import CATEGORIES, COLUMNS, FEATURES, NUMBERS, Customer
 from simulator.population import (
     DRIFTING_AMOUNTS,
@@ -67,8 +68,8 @@ def test_categories_are_distributed_as_the_real_ones(
     name: str, synthetic: pd.DataFrame, real: pd.DataFrame
 ) -> None:
     feature = make_reference(real).features[FEATURES.index(name)]
-    codes = [feature.code(value) for value in synthetic[name].dropna()]
-    counts = np.bincount(codes, minlength=feature.bins)
+    slots = feature.slots(synthetic[name].dropna().tolist())
+    counts = feature.folded(np.bincount(slots, minlength=feature.width))
     assert statistics_from_counts(feature, counts) < LARGEST_PSI
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from scipy.stats import kstest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -28,23 +29,27 @@ from simulator.churn.schema import Customer
 from simulator.control import control_token
 from simulator.faults import FaultBoard, faults_of
 from simulator.serving import background_server
-from simulator.traffic import Traffic, customer_bodies
+from simulator.traffic import Traffic, customer_requests, next_gap
 
 
 class Service:
-    """A stand-in for the churn service that notes when requests come."""
+    """A stand-in for the churn service that notes when requests come.
+
+    It answers when so many have come as `awaited` says.
+    """
 
     def __init__(self) -> None:
         self.arrivals: list[float] = []
         self.bodies: list[bytes] = []
-        self.delay = 0.0
+        self.awaited = 0
         self.status = 200
         self.app = Starlette(routes=[Route("/v1/predict", self.predict, methods=["POST"])])
 
     async def predict(self, request: Request) -> Response:
         self.arrivals.append(time.monotonic())
         self.bodies.append(await request.body())
-        await asyncio.sleep(self.delay)
+        while len(self.arrivals) < self.awaited:
+            await asyncio.sleep(0.01)
         return JSONResponse({}, status_code=self.status)
 
 
@@ -55,48 +60,80 @@ def service() -> Iterator[tuple[Service, str]]:
         yield stand_in, f"http://127.0.0.1:{port}"
 
 
-def send(url: str, rate: Callable[[float], float], seconds: float) -> dict[str, float]:
-    """Send traffic for some seconds and return the counts by outcome."""
+def send(
+    url: str, rate: Callable[[float], float], enough: Callable[[dict[str, float]], bool]
+) -> dict[str, float]:
+    """Send traffic until the counts by outcome are enough, and return them."""
     registry = CollectorRegistry()
     rng = np.random.default_rng(1)
-    generator = Traffic(url, rate, lambda: b'{"x": 1}', registry, rng)
+    generator = Traffic(url, rate, lambda: (b'{"x": 1}', False), registry, rng)
+
+    def counts() -> dict[str, float]:
+        name = "traffic_requests_sent_total"
+        outcomes = traffic_module.OUTCOMES
+        return {o: registry.get_sample_value(name, {"outcome": o}) or 0.0 for o in outcomes}
 
     async def drive() -> None:
         stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(seconds, stop.set)
-        await generator.send_until(stop)
+        sending = asyncio.create_task(generator.send_until(stop))
+        async with asyncio.timeout(60.0):
+            while not enough(counts()):
+                await asyncio.sleep(0.02)
+        stop.set()
+        await sending
 
     asyncio.run(drive())
-    name = "traffic_requests_sent_total"
-    outcomes = traffic_module.OUTCOMES
-    return {o: registry.get_sample_value(name, {"outcome": o}) or 0.0 for o in outcomes}
+    return counts()
 
 
-def test_arrivals_are_poisson_at_the_wanted_rate(service: tuple[Service, str]) -> None:
+@pytest.mark.parametrize("rate", [150.0, 2.0])
+def test_arrivals_are_poisson_at_the_wanted_rate(rate: float) -> None:
+    rng = np.random.default_rng(1)
+    moment, arrivals = 0.0, []
+    while len(arrivals) < 4000:
+        gap, is_arrival = next_gap(rate, rng)
+        # The rate is looked up again soon, whatever it is.
+        assert 0.0 <= gap <= 0.2
+        moment += gap
+        if is_arrival:
+            arrivals.append(moment)
+    gaps = np.diff(arrivals)
+    assert kstest(gaps, "expon", args=(0.0, 1.0 / rate)).pvalue > 0.01
+    counts = np.histogram(arrivals, np.arange(0.0, moment, 20.0 / rate))[0]
+    # Of a Poisson number the variance is the mean; an even spacing would have none.
+    assert counts.mean() == pytest.approx(20.0, abs=4 * (20.0 / len(counts)) ** 0.5)
+    assert 0.7 < counts.var() / counts.mean() < 1.4
+
+
+def test_each_arrival_is_a_request_and_none_comes_too_early(service: tuple[Service, str]) -> None:
     stand_in, url = service
-    counts = send(url, lambda now: 150.0, 2.0)
-    assert counts["ok"] == pytest.approx(300, abs=4 * 300**0.5)
+    began = time.monotonic()
+    counts = send(url, lambda now: 150.0, lambda counts: counts["ok"] >= 300)
+    seconds = time.monotonic() - began
     assert counts["error"] == counts["timeout"] == counts["dropped"] == 0
-    gaps = np.diff(np.sort(stand_in.arrivals))
-    # Exponential gaps: the standard deviation is the mean; an even spacing would have none.
-    assert 0.75 < gaps.std() / gaps.mean() < 1.3
+    assert counts["ok"] <= len(stand_in.arrivals)
+    assert len(stand_in.arrivals) <= 150 * seconds + 4 * (150 * seconds) ** 0.5
     assert stand_in.bodies[0] == b'{"x": 1}'
 
 
-def test_a_slow_service_gets_the_full_traffic(service: tuple[Service, str]) -> None:
+def test_a_service_that_does_not_answer_gets_the_full_traffic(service: tuple[Service, str]) -> None:
     stand_in, url = service
-    stand_in.delay = 0.8
-    send(url, lambda now: 100.0, 1.5)
-    assert len(stand_in.arrivals) == pytest.approx(150, abs=4 * 150**0.5)
+    # Whoever waits for an answer before the next request never gets one.
+    stand_in.awaited = 150
+    counts = send(url, lambda now: 100.0, lambda counts: len(stand_in.arrivals) >= 150)
+    assert counts["dropped"] == 0
 
 
 def test_rate_zero_sends_nothing_and_a_new_rate_acts_at_once(service: tuple[Service, str]) -> None:
     stand_in, url = service
     start = time.time()
     began = time.monotonic()
-    send(url, lambda now: 0.0 if now < start + 1.0 else 100.0, 1.6)
+    send(
+        url,
+        lambda now: 0.0 if now < start + 1.0 else 100.0,
+        lambda counts: len(stand_in.arrivals) >= 25,
+    )
     assert min(stand_in.arrivals) > began + 0.9
-    assert len(stand_in.arrivals) > 25
 
 
 def test_server_errors_timeouts_and_a_full_queue_are_counted(
@@ -104,28 +141,29 @@ def test_server_errors_timeouts_and_a_full_queue_are_counted(
 ) -> None:
     stand_in, url = service
     stand_in.status = 503
-    counts = send(url, lambda now: 100.0, 0.5)
-    assert counts["error"] > 20
+    counts = send(url, lambda now: 100.0, lambda counts: counts["error"] >= 20)
     assert counts["ok"] == 0
     monkeypatch.setattr(traffic_module, "TIMEOUT_SECONDS", 0.2)
-    stand_in.delay = 5.0
-    assert send(url, lambda now: 50.0, 0.8)["timeout"] > 10
+    stand_in.awaited = 10**9
+    send(url, lambda now: 50.0, lambda counts: counts["timeout"] >= 10)
+    monkeypatch.setattr(traffic_module, "TIMEOUT_SECONDS", 60.0)
     monkeypatch.setattr(traffic_module, "_MOST_IN_FLIGHT", 5)
-    counts = send(url, lambda now: 200.0, 0.8)
-    assert counts["dropped"] > 50
-    assert 5 <= counts["timeout"] <= 20
+    before = len(stand_in.arrivals)
+    counts = send(url, lambda now: 200.0, lambda counts: counts["dropped"] >= 50)
+    assert len(stand_in.arrivals) - before <= 5
+    assert counts["timeout"] == 0
 
 
 def test_a_dead_service_is_an_error_and_traffic_goes_on() -> None:
-    assert send("http://127.0.0.1:9", lambda now: 100.0, 0.5)["error"] > 20
+    send("http://127.0.0.1:9", lambda now: 100.0, lambda counts: counts["error"] >= 20)
 
 
 def test_bodies_are_valid_customers_and_follow_the_faults() -> None:
     board = FaultBoard(faults_of("traffic"))
-    next_body = customer_bodies(np.random.default_rng(3), board)
+    next_request = customer_requests(np.random.default_rng(3), board)
 
     def mean_and_missing(count: int = 800) -> tuple[float, float]:
-        customers = [json.loads(next_body()) for _ in range(count)]
+        customers = [json.loads(next_request()[0]) for _ in range(count)]
         for customer in customers[:20]:
             Customer.model_validate(customer)
         amounts = [c["MONTANT"] for c in customers if c["MONTANT"] is not None]
@@ -143,7 +181,7 @@ def test_bodies_are_valid_customers_and_follow_the_faults() -> None:
 
 def test_same_seed_same_customers() -> None:
     board = FaultBoard(faults_of("traffic"))
-    one, two = (customer_bodies(np.random.default_rng(3), board) for _ in range(2))
+    one, two = (customer_requests(np.random.default_rng(3), board) for _ in range(2))
     assert [one() for _ in range(50)] == [two() for _ in range(50)]
 
 

@@ -13,12 +13,14 @@ from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from simulator.churn.artefact import Artefact
-from simulator.churn.drift import DriftWindow
+from simulator.churn.drift_routes import add_drift_routes
 from simulator.churn.featurestore import FeatureStore, LookUpError
+from simulator.churn.feedback.api import feedback_router
+from simulator.churn.feedback.loop import Feedback
 from simulator.churn.metrics import PREDICT_PATH, ChurnMetrics
 from simulator.churn.model import CHURN, STAY, THRESHOLD, scores
 from simulator.churn.schema import Customer, Customers, Predictions, customers_of
+from simulator.churn.served import Served
 from simulator.faults import FaultBoard
 
 # Ten thousand customers with long names are about 6 MB.
@@ -29,21 +31,24 @@ _CLIENT_CLOSED_REQUEST = 499
 _MOST_ERRORS = 20
 
 
-def create_app(artefact: Artefact, store: FeatureStore, board: FaultBoard) -> FastAPI:
-    """Return the service for one loaded model.
+def create_app(
+    served: Served, store: FeatureStore, board: FaultBoard, feedback: Feedback
+) -> FastAPI:
+    """Return the service for the model in use.
 
     Parameters
     ----------
-    artefact : Artefact
-        Model and drift reference.
+    served : Served
+        Model, drift reference and windows.
     store : FeatureStore
         Asked once a request.
     board : FaultBoard
         Faults of this process, for the metrics.
+    feedback : Feedback
+        Gets every prediction, and what became true.
     """
-    window = DriftWindow(artefact.reference)
-    metrics = ChurnMetrics(window, artefact.version, board)
-    app = FastAPI(title="Churn prediction", version=artefact.version)
+    metrics = ChurnMetrics(served, board)
+    app = FastAPI(title="Churn prediction", version=served.active.artefact.version)
 
     @app.post(
         PREDICT_PATH, response_model=None, responses=_RESPONSES, openapi_extra=_request_schema()
@@ -59,8 +64,10 @@ def create_app(artefact: Artefact, store: FeatureStore, board: FaultBoard) -> Fa
         try:
             customers = customers_of(from_json(body))
         except ValidationError as error:
+            served.tally.refused()
             return _json({"detail": _described(error)}, 422)
         except ValueError as error:
+            served.tally.refused()
             return _json({"detail": [{"loc": ["body"], "msg": f"not JSON: {error}"}]}, 422)
         started = time.perf_counter()
         try:
@@ -72,21 +79,25 @@ def create_app(artefact: Artefact, store: FeatureStore, board: FaultBoard) -> Fa
         return _json(_predict(customers), 200)
 
     def _predict(customers: list[Customer]) -> dict[str, Any]:
+        active = served.active
+        artefact = active.artefact
         rows = [vars(customer) for customer in customers]
         chances = scores(artefact.model, rows).tolist()
         churns = [chance >= THRESHOLD for chance in chances]
         metrics.predicted(chances, sum(churns), len(churns) - sum(churns))
-        # Of a longer batch no earlier row would stay in the window.
-        window.add(artefact.reference.encode(rows[-window.size :]))
+        if active.monitor is not None:
+            active.monitor.predicted(rows, chances)
+        ids = feedback.record(rows, chances, churns, artefact.version)
         return {
             "predictions": [
                 {
+                    "prediction_id": identifier,
                     "user_id": row["user_id"],
                     "score": chance,
                     "class": CHURN if churn else STAY,
                     "model_version": artefact.version,
                 }
-                for row, chance, churn in zip(rows, chances, churns, strict=True)
+                for identifier, row, chance, churn in zip(ids, rows, chances, churns, strict=True)
             ]
         }
 
@@ -98,13 +109,18 @@ def create_app(artefact: Artefact, store: FeatureStore, board: FaultBoard) -> Fa
     @app.get("/readyz")
     async def readyz() -> dict[str, str]:
         """Say that a model is loaded, and which; without one nothing listens here."""
-        return {"status": "ready", "model_version": artefact.version}
+        return {"status": "ready", "model_version": served.active.artefact.version}
+
+    add_drift_routes(app, served)
 
     @app.get("/metrics", response_class=Response)
     async def exposition() -> Response:
         """Return the metrics for Prometheus."""
-        return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+        return Response(
+            metrics.render() + feedback.metrics.render(), media_type=CONTENT_TYPE_LATEST
+        )
 
+    app.include_router(feedback_router(feedback))
     app.add_middleware(_GoldenSignals, metrics=metrics)
     return app
 

@@ -18,12 +18,12 @@ from typing import Any
 import joblib
 
 from detector.errors import ConfigError
-from simulator.churn.drift import Reference
+from simulator.churn.reference import Reference
 from simulator.churn.schema import FEATURES
 
 MODEL_FILE = "model.joblib"
 DESCRIPTION_FILE = "model.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
 
 from prometheus_client import (
@@ -15,11 +15,10 @@ from prometheus_client import (
     Summary,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
-from simulator.churn.drift import DriftWindow
 from simulator.churn.model import CHURN, STAY
+from simulator.churn.monitor_metrics import MonitorCollector
+from simulator.churn.served import Served
 from simulator.faults import FaultBoard, FaultCollector
 
 PREDICT_PATH = "/v1/predict"
@@ -37,15 +36,13 @@ class ChurnMetrics:
 
     Parameters
     ----------
-    window : DriftWindow
-        Its statistics are computed at each scrape.
-    version : str
-        Of the model.
+    served : Served
+        Its model and windows are looked at when scraped.
     board : FaultBoard
         Exposed as `simulator_fault_active`.
     """
 
-    def __init__(self, window: DriftWindow, version: str, board: FaultBoard):
+    def __init__(self, served: Served, board: FaultBoard):
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "http_requests_total",
@@ -87,13 +84,14 @@ class ChurnMetrics:
             "Time a look-up took.",
             registry=self._registry,
         )
-        Gauge(
-            "churn_model_info",
-            "1 for the loaded model and its drift reference.",
-            ["version", "reference"],
+        self._reachable = Gauge(
+            "churn_dependency_up",
+            "1 when the last call of what the service depends on succeeded.",
+            ["dependency"],
             registry=self._registry,
-        ).labels(version, window.reference.id).set(1.0)
-        self._registry.register(_DriftCollector(window))
+        )
+        self._reachable.labels("model_store").set_function(lambda: float(served.last_load_good))
+        self._registry.register(MonitorCollector(served))
         self._registry.register(FaultCollector(board))
         ProcessCollector(registry=self._registry)
 
@@ -104,6 +102,7 @@ class ChurnMetrics:
     def looked_up(self, seconds: float, ok: bool) -> None:
         """Count one look-up."""
         self._look_ups[ok].inc()
+        self._reachable.labels("feature_store").set(float(ok))
         self._look_up_duration.observe(seconds)
 
     def predicted(self, scores: Iterable[float], churns: int, stays: int) -> None:
@@ -140,36 +139,3 @@ class RequestTimer:
         self._in_flight.dec()
         self._duration.observe(time.perf_counter() - self._started)
         self._requests.labels(PREDICT_PATH, "POST", self.status).inc()
-
-
-class _DriftCollector(Collector):
-    """Computes the drift of the window when it is scraped."""
-
-    def __init__(self, window: DriftWindow):
-        self._window = window
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        window = self._window
-        drift = GaugeMetricFamily(
-            "churn_feature_drift",
-            "Distance of the window's customers from the training data's.",
-            labels=["feature", "statistic"],
-        )
-        statistics = {feature.name: feature.statistic for feature in window.reference.features}
-        for name, value in window.statistics().items():
-            drift.add_metric([name, statistics[name]], value)
-        missing = GaugeMetricFamily(
-            "churn_feature_missing_ratio",
-            "Share of the window's customers without this value.",
-            labels=["feature"],
-        )
-        for name, value in window.missing_ratios().items():
-            missing.add_metric([name], value)
-        yield drift
-        yield missing
-        yield GaugeMetricFamily(
-            "churn_drift_window_predictions", "Customers in the drift window.", value=window.rows
-        )
-        yield GaugeMetricFamily(
-            "churn_drift_window_size", "Customers the drift window can hold.", value=window.size
-        )

@@ -16,7 +16,7 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.pipeline import Pipeline
 
 from simulator.churn.schema import CATEGORIES, NUMBERS
@@ -97,6 +97,29 @@ def train_model(customers: Customers, churned: ArrayLike, seed: int) -> tuple[Pi
     trial = _pipeline().fit([customers[i] for i in train], target[train])
     held_out = scores(trial, [customers[i] for i in test])
     return _pipeline().fit(customers, target), float(roc_auc_score(target[test], held_out))
+
+
+def cross_validated_auc(
+    customers: Customers, churned: ArrayLike, seed: int, folds: int
+) -> NDArray[np.float64]:
+    """Return the area under the ROC curve on each held-out fold, shape (folds,).
+
+    Parameters
+    ----------
+    customers, churned
+        As for `train_model`.
+    seed : int
+        Fixes the folds, each with the same share of churn.
+    folds : int
+    """
+    target = np.asarray(churned)
+    found = []
+    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
+        target, target
+    ):
+        trial = _pipeline().fit([customers[i] for i in train], target[train])
+        found.append(roc_auc_score(target[test], scores(trial, [customers[i] for i in test])))
+    return np.array(found)
 
 
 def scores(model: Pipeline, customers: Customers) -> NDArray[np.float64]:

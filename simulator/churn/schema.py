@@ -81,8 +81,12 @@ class Customers(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The answer for one customer: probability of churn, class and the model that said so."""
+    """The answer for one customer: probability of churn, class and the model that said so.
 
+    `prediction_id` is what the actual is reported with.
+    """
+
+    prediction_id: str
     user_id: str
     score: float
     churn_class: Annotated[str, Field(serialization_alias="class")]

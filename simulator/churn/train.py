@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 
 from detector.errors import ConfigError
 from simulator.churn import artefact, dataset
-from simulator.churn.drift import make_reference
-from simulator.churn.model import CHURN, STAY, train_model
+from simulator.churn.model import CHURN, STAY, scores, train_model
+from simulator.churn.reference import make_reference
 from simulator.churn.schema import TARGET
 from simulator.population import as_requests, synthetic_customers
 
@@ -92,10 +92,10 @@ def train(
         synthetic_customers(rng, rows) if data is None else dataset.read_customers(data, rows, rng)
     )
     churned = columns[TARGET]
-    model, auc = train_model(as_requests(columns), churned, seed)
-    version = artefact.save(
-        out, model, make_reference(columns), rows=len(churned), auc=auc, created=time.time()
-    )
+    customers = as_requests(columns)
+    model, auc = train_model(customers, churned, seed)
+    reference = make_reference(columns, scores(model, customers))
+    version = artefact.save(out, model, reference, rows=len(churned), auc=auc, created=time.time())
     report = TrainingReport(
         version=version,
         out=out,

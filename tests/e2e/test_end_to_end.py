@@ -134,7 +134,7 @@ def test_a_broken_rule_file_leaves_the_old_rules_and_says_so(scene: Scene) -> No
     evaluated = scene.metric("detector_signal_evaluated_timestamp_seconds", signal="churn_traffic")
     assert evaluated is not None
     assert time.time() - evaluated < 3 * STEP_SECONDS + 6
-    assert scene.metric("detector_signals") == 11
+    assert scene.metric("detector_signals") == 15
     assert scene.metric("anomaly_score", signal="churn_traffic_minute") is not None
     scene.rules.write_text(good, encoding="utf-8")
     scene.stack.reload()

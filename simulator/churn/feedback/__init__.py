@@ -1,0 +1,1 @@
+"""What became of predictions: stored, joined with late actuals, measured."""
