@@ -96,16 +96,47 @@ def run(config: ConfigOption = None) -> None:
 
 
 @app.command()
-def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Check configuration, server, rules and every signal's query; exit 1 if something fails."""
-    from detector import configuration, report
+def check(
+    rules: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Rule files or directories to check instead, before a reload."),
+    ] = None,
+    config: ConfigOption = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Check rule files without asking the server.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check configuration, server, rules and every signal's query; exit 1 if something fails.
 
+    With rule files: required labels and annotations, comparisons, PromQL, whether the metrics are
+    on the server, and how often each alert would have fired in the last week.
+
+    Example: detector check rules/ --config detector.yml
+    """
+    from detector import configuration
+    from detector.errors import ConfigError
+
+    if offline and not rules:
+        raise ConfigError("--offline is for rule files; name some, such as: detector check rules/")
     settings = configuration.load(config)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    if rules:
+        from detector import rule_check
+
+        found = rule_check.check_rules(rules, settings, offline)
+        if as_json:
+            typer.echo(json.dumps(found.as_dict(), indent=2))
+        else:
+            rule_check.print_rule_check(console, found)
+        raise typer.Exit(found.exit_code)
+    from detector import report
+
     result = report.check(settings)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), indent=2))
     else:
-        report.print_check(Console(highlight=False, soft_wrap=not sys.stdout.isatty()), result)
+        report.print_check(console, result)
     raise typer.Exit(result.exit_code)
 
 
