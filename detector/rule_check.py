@@ -16,7 +16,7 @@ from detector.finding import RuleFinding
 from detector.prometheus import Prometheus
 from detector.rule_files import Rule, read_rules, rule_paths
 from detector.rule_lint import lint, syntax
-from detector.rule_trial import STEP, try_rules
+from detector.rule_trial import try_rules
 from detector.settings import Settings
 
 STYLE = {"ok": "green", "warning": "yellow", "error": "bold red"}
@@ -88,7 +88,7 @@ def _ask(
     rules: Sequence[Rule], settings: Settings, findings: list[RuleFinding], now: float | None
 ) -> tuple[int, str]:
     """Add what a server knows; returns the exit code and a line about the server."""
-    moment = int(time.time() if now is None else now) // STEP * STEP
+    moment = int(time.time() if now is None else now)
     source = Prometheus(settings.prometheus)
     try:
         findings += try_rules(rules, source, moment, settings.max_series)

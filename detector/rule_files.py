@@ -158,7 +158,7 @@ def _rule(file: str, group: str, of_group: Entries, node: yaml.Node, wrong: Wron
     return Rule(
         file,
         _line(node),
-        node.end_mark.line + (node.end_mark.column > 0),
+        _last_line(node),
         kind,
         name.value,
         expr,
@@ -199,3 +199,11 @@ def _seconds(text: Text, key: str, rule: str, wrong: Wrong) -> float:
 
 def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
+
+
+def _last_line(node: yaml.Node) -> int:
+    """Return where a node ends; for YAML a block reaches to the next one, comments included."""
+    if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) and not node.flow_style:
+        last = node.value[-1]
+        return _last_line(last[1] if isinstance(last, tuple) else last)
+    return int(node.end_mark.line) + (node.end_mark.column > 0)

@@ -34,7 +34,7 @@ def try_rules(
     rules : sequence of Rule
     source : Prometheus
     now : int
-        Unix seconds, a multiple of `STEP`; the last week ends here.
+        Unix seconds; the last week ends here.
     max_series : int
         Most series of one signal.
 
@@ -49,12 +49,15 @@ def try_rules(
     for rule in rules:
         problem = syntax(rule)
         selected = () if problem else expression.selectors(expression.parse(rule.expr.value))
-        missing = [s for s in selected if s.metric and s.metric not in known]
-        found += [_missing(rule, s.metric, known, recorded) for s in missing]
+        missing = {s.metric: None for s in selected if s.metric and s.metric not in known}
+        found += [_missing(rule, metric, known, recorded) for metric in missing]
         for one in selected:
-            if one not in missing and one.matchers:
+            if one.metric not in missing and one.matchers:
                 found += _unmatched(rule, one, source, now)
-        found.append(_evaluated(rule, problem, missing, source, now, max_series))
+        result = _evaluated(rule, problem, source, now, max_series)
+        # What reads metrics that are not there has no result; that has been said.
+        if not missing or result.level != "ok":
+            found.append(result)
     return found
 
 
@@ -128,7 +131,6 @@ def _count(source: Prometheus, selector: str, now: int) -> int:
 def _evaluated(
     rule: Rule,
     problem: str,
-    missing: Sequence[Selector],
     source: Prometheus,
     now: int,
     max_series: int,
@@ -147,7 +149,7 @@ def _evaluated(
         return rule.finding("warning", "syntax", message, rule.expr.line)
     there = ~reading.matrix.absent
     if rule.kind == "alert":
-        return _fired(rule, there, missing)
+        return _fired(rule, there)
     series = len(there)
     if names.RULE_NAME in rule.labels and series > max_series:
         message = f"{series} series, {series - max_series} over max_series; aggregate it"
@@ -155,14 +157,10 @@ def _evaluated(
     return rule.finding("ok", "series", f"{series} series now", rule.expr.line)
 
 
-def _fired(rule: Rule, there: Bool, missing: Sequence[Selector]) -> RuleFinding:
+def _fired(rule: Rule, there: Bool) -> RuleFinding:
     wait, keep = (-int(-seconds // STEP) for seconds in (rule.wait, rule.keep))
-    counts = [firings(row, wait, keep) for row in there]
-    total, held = sum(counts), format_duration(rule.wait) if rule.wait else "no `for`"
-    if missing and not total:
-        names_ = ", ".join(dict.fromkeys(s.metric for s in missing))
-        message = f"cannot say how often it would have fired: no samples of {names_}"
-        return rule.finding("ok", "count", message)
+    total = sum(firings(row, wait, keep) for row in there)
+    held = format_duration(rule.wait) if rule.wait else "no `for`"
     message = f"would have fired {_times(total)} in the last week ({held})"
     if total > NOISY_A_WEEK:
         message += ": too often to act on; raise the threshold or `for`"

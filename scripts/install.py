@@ -62,10 +62,14 @@ PROGRAMS = {
     "compose": {
         ("docker-compose",): COMPOSE_PACKAGES,
     },
+    "exporters": {
+        ("node_exporter", "prometheus-node-exporter"): ["prometheus-node-exporter"],
+    },
 }
 GROUP_NAMES = {
     "prometheus": "Prometheus 2.x, Alertmanager and Pushgateway",
     "compose": "docker-compose 1.29, which checks docker-compose.yml,",
+    "exporters": "node_exporter, which tests scrape,",
 }
 
 COMPOSE_WRAPPER = """#!/bin/sh

@@ -55,7 +55,7 @@ ORDER = [
         "export",
     ],
     ["finding", "coverage", "condition_check", "report"],
-    ["rule_files", "rule_lint", "rule_trial", "rule_check"],
+    ["rule_files", "rule_lint", "rule_trial", "rule_check", "catalogue", "proposal", "init"],
     ["web", "allowance", "heap", "runner", "group_runner", "service", "backtest", "cli"],
 ]
 FLAT = [name for line in ORDER for name in line]

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _OTHER_NAMES = {
     "alertmanager": "prometheus-alertmanager",
     "pushgateway": "prometheus-pushgateway",
+    "node_exporter": "prometheus-node-exporter",
     "prometheus-alertmanager": "alertmanager",
     "prometheus-pushgateway": "pushgateway",
 }
