@@ -53,7 +53,7 @@ def try_rules(
         found += [_missing(rule, metric, known, recorded) for metric in missing]
         for one in selected:
             if one.metric not in missing and one.matchers:
-                found += _unmatched(rule, one, source, now)
+                found += _unmatched(rule, one, selected, source, now)
         result = _evaluated(rule, problem, source, now, max_series)
         # What reads metrics that are not there has no result; that has been said.
         if not missing or result.level != "ok":
@@ -100,7 +100,9 @@ def _missing(
     return rule.finding("warning", "metric", message, rule.expr.line)
 
 
-def _unmatched(rule: Rule, selector: Selector, source: Prometheus, now: int) -> list[RuleFinding]:
+def _unmatched(
+    rule: Rule, selector: Selector, selected: Sequence[Selector], source: Prometheus, now: int
+) -> list[RuleFinding]:
     """Say which matcher of a selection without series is the one that finds nothing."""
     if not selector.metric or _count(source, str(selector), now):
         return []
@@ -111,6 +113,14 @@ def _unmatched(rule: Rule, selector: Selector, source: Prometheus, now: int) -> 
             continue
         has = Selector(selector.metric, (Matcher(matcher.label, "!=", ""),))
         if not _count(source, str(has), now):
+            # One of several names of a label, joined by `or`: another branch has found its series.
+            if any(
+                other.metric == selector.metric
+                and matcher.label not in {m.label for m in other.matchers}
+                and _count(source, str(other), now)
+                for other in selected
+            ):
+                continue
             message = f"no series of {selector.metric} has the label {matcher.label}"
         elif matcher.operator == "=" and not _count(
             source, str(Selector(selector.metric, (matcher,))), now

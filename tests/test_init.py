@@ -18,7 +18,7 @@ import yaml
 from running import Running
 from server import CONFIG, Server
 from synthetic import MONDAY
-from test_churn_serve import ONE, running
+from test_churn_serve import CUSTOMERS, running
 from tools import ROOT, free_port, run, serving, tool
 from typer.testing import CliRunner
 
@@ -83,13 +83,13 @@ def scraping(began: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         server.start()
 
         def used() -> bool:
-            churn.post(ONE)
-            ready = 'sum(rate(http_requests_total{job="churn",status="200"}[1m])) > 0'
-            own = (
-                "sum(rate(prometheus_http_request_duration_seconds_count"
-                '{handler="/api/v1/query"}[1m])) > 0'
+            churn.post({"customers": CUSTOMERS})
+            wanted = (
+                'rate(http_requests_total{job="churn",status="200"}[1m] offset 2s)',
+                "churn_feature_drift offset 2s",
+                'rate(prometheus_http_request_duration_seconds_count{handler="/api/v1/query"}[1m])',
             )
-            return bool(server.query(ready)) and bool(server.query(own))
+            return all(server.query(f"sum({query}) > 0") for query in wanted)
 
         _until(used)
         _until(lambda: len(server.query("up")) == len(targets))
