@@ -55,4 +55,4 @@ install:
 	@$(PYTHON) scripts/install.py venv prometheus
 
 tools: install
-	@$(PYTHON) scripts/install.py compose browser postgres
+	@$(PYTHON) scripts/install.py compose browser postgres exporters

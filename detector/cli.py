@@ -1,4 +1,4 @@
-"""The command `detector`: run, check, signals, backtest."""
+"""The command `detector`: run, check, init, signals, backtest."""
 
 from __future__ import annotations
 
@@ -98,17 +98,92 @@ def run(config: ConfigOption = None) -> None:
 
 
 @app.command()
-def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Check configuration, server, rules and every signal's query; exit 1 if something fails."""
-    from detector import configuration, report
+def check(
+    rules: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Rule files or directories to check instead, before a reload."),
+    ] = None,
+    config: ConfigOption = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Check rule files without asking the server.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check configuration, server, rules and every signal's query; exit 1 if something fails.
 
+    With rule files: required labels and annotations, comparisons, PromQL, whether the metrics are
+    on the server, and how often each alert would have fired in the last week.
+
+    Example: detector check rules/ --config detector.yml
+    """
+    from detector import configuration
+    from detector.errors import ConfigError
+
+    if offline and not rules:
+        raise ConfigError("--offline is for rule files; name some, such as: detector check rules/")
     settings = configuration.load(config)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    if rules:
+        from detector import rule_check
+
+        found = rule_check.check_rules(rules, settings, offline)
+        if as_json:
+            typer.echo(json.dumps(found.as_dict(), indent=2))
+        else:
+            rule_check.print_rule_check(console, found)
+        raise typer.Exit(found.exit_code)
+    from detector import report
+
     result = report.check(settings)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), indent=2))
     else:
-        report.print_check(Console(highlight=False, soft_wrap=not sys.stdout.isatty()), result)
+        report.print_check(console, result)
     raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def init(
+    prometheus: Annotated[
+        str | None, typer.Option(help="The server to look at, such as http://localhost:9090.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Directory for signals.rules.yml and detector.yml.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite these files.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a server, propose signals for what it has, and say what they cost.
+
+    Nothing is written without --write, nothing overwritten without --force. With --config (for a
+    server that asks for credentials) only the rule file is written.
+
+    Example: detector init --prometheus http://localhost:9090 --write .
+    """
+    from detector import configuration
+    from detector import init as init_module
+    from detector.errors import ConfigError
+
+    if force and write is None:
+        raise ConfigError("--force overwrites what --write names; give --write DIRECTORY too")
+    settings = init_module.with_server(configuration.load(config), prometheus)
+    files = () if write is None else init_module.targets(write, config is not None, force)
+    proposal = init_module.look(settings)
+    if as_json:
+        typer.echo(json.dumps(init_module.as_dict(proposal, settings), indent=2))
+    else:
+        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        init_module.print_proposal(console, proposal, settings)
+    if write is not None:
+        init_module.write(files, proposal, settings)
+    typer.echo(
+        f"written: {', '.join(map(str, files))}; load the rules in Prometheus, then detector run"
+        if files
+        else "nothing written; --write DIRECTORY writes the rule file and detector.yml",
+        err=True,
+    )
+    raise typer.Exit(0 if proposal.signals else 1)
 
 
 @app.command()

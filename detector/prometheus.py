@@ -107,6 +107,22 @@ class Prometheus:
         """Return the alerting rules the server has loaded, as its rules API describes them."""
         return self._rules("alert")
 
+    def metrics(self, start: int, end: int) -> frozenset[str]:
+        """Return the names of all metrics the server has samples of in a time.
+
+        Raises
+        ------
+        SourceError
+        """
+        path = "/api/v1/label/__name__/values"
+        body = self._object("GET", path, {"params": {"start": str(start), "end": str(end)}})
+        found = body.get("data")
+        if not isinstance(found, list):
+            raise SourceError(
+                f"{self.url}{path}: unexpected answer; {self._advice}", reason="bad_response"
+            )
+        return frozenset(map(str, found))
+
     def read(
         self,
         queries: tuple[tuple[str, Labels], ...],

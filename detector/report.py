@@ -282,7 +282,7 @@ def print_signals(console: Console, rows: list[SignalRow]) -> None:
         )
         for row in _ordered(rows)
     ]
-    _print_lines(console, header, lines)
+    print_lines(console, header, lines)
 
 
 def print_models(console: Console, rows: list[SignalRow]) -> None:
@@ -296,16 +296,17 @@ def print_models(console: Console, rows: list[SignalRow]) -> None:
         for (model, reason), alike in series.items():
             which = alike[0] if len(alike) == 1 else f"{len(alike)} series"
             lines.append((row.name, which, model, reason))
-    _print_lines(console, ("signal", "series", "model", "why"), lines)
+    print_lines(console, ("signal", "series", "model", "why"), lines)
 
 
 def _ordered(rows: list[SignalRow]) -> list[SignalRow]:
     return sorted(rows, key=lambda r: (KINDS.index(r.kind), r.name))
 
 
-def _print_lines(
+def print_lines(
     console: Console, header: tuple[str, ...], lines: Sequence[tuple[str, ...]]
 ) -> None:
+    """Print a table on a terminal, tab-separated lines elsewhere."""
     if not console.is_terminal:
         for line in (header, *lines):
             # The console itself would turn tabs into spaces.

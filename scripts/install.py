@@ -132,6 +132,9 @@ PROGRAMS = {
         ("postgres",): ["postgresql"],
         ("initdb",): ["postgresql"],
     },
+    "exporters": {
+        ("node_exporter", "prometheus-node-exporter"): ["prometheus-node-exporter"],
+    },
 }
 # Debian keeps the programs of each version of PostgreSQL in a folder that is on no PATH.
 POSTGRES_BIN = "usr/lib/postgresql/*/bin"
@@ -140,6 +143,7 @@ GROUP_NAMES = {
     "compose": "docker-compose 1.29, which checks docker-compose.yml,",
     "browser": "Chromium without a window, which opens the report,",
     "postgres": "PostgreSQL (initdb and postgres)",
+    "exporters": "node_exporter, which tests scrape,",
 }
 
 COMPOSE_WRAPPER = """#!/bin/sh

@@ -24,6 +24,9 @@ SOURCE_METRICS = {
     "churn_performance_score",
     "churn_performance_loss",
     "churn_label_coverage_ratio",
+    # Recorded by slo.rules.yml, for any job.
+    "job:slo_burn:short",
+    "job:slo_burn:long",
     "prometheus_config_last_reload_successful",
     "prometheus_config_last_reload_success_timestamp_seconds",
 }
@@ -32,12 +35,9 @@ SOURCE_METRICS = {
 def known_metrics() -> set[str]:
     """Return every name a rule may read."""
     own = Telemetry(60).registry.collect()
+    endings = {"counter": ("", "_total"), "histogram": ("_bucket", "_sum", "_count")}
     self_metrics = {
-        name
-        for family in own
-        for name in (
-            {family.name, f"{family.name}_total"} if family.type == "counter" else {family.name}
-        )
+        family.name + ending for family in own for ending in endings.get(family.type, ("",))
     }
     return SOURCE_METRICS | self_metrics | set(HELP) | {names.EVIDENCE}
 

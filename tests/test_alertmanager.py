@@ -417,3 +417,23 @@ def test_causes_mute_effects_and_nothing_else(tmp_path: Path) -> None:
         _post(client, _alert("AnomalyDetectorDown", job="detector", **meta))
         expected |= {"AnomalyTraffic shop"}
         _wait(lambda: muted(client) == expected, lambda: muted(client))
+
+
+def test_a_storm_mutes_anomalies_and_neither_pages_nor_itself(tmp_path: Path) -> None:
+    anomaly = {"job": "churn", "signal": "s", "kind": "errors"}
+    with _alertmanager(tmp_path, Sinks()) as client:
+        _post(client, _alert("AnomalyStorm"), _alert("AnomalyErrors", **anomaly))
+        _post(client, _alert("AnomalyBurnsBudget", severity="critical", **anomaly))
+        _post(client, _alert("JobDown", job="shop", category="meta"))
+
+        def states() -> dict[str, str]:
+            alerts = client.get("/api/v2/alerts").json()
+            return {a["labels"]["alertname"]: a["status"]["state"] for a in alerts}
+
+        expected = {
+            "AnomalyStorm": "active",
+            "AnomalyErrors": "suppressed",
+            "AnomalyBurnsBudget": "active",
+            "JobDown": "active",
+        }
+        _wait(lambda: states() == expected, states)

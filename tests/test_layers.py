@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "detector"
 # A module may import those before it.
 ORDER = [
     ["names", "errors"],
-    ["durations", "promql", "series", "localtime", "masks", "lesson"],
+    ["durations", "promql", "expression", "series", "localtime", "masks", "lesson"],
     [
         "kernels",
         "models.baseline",
@@ -89,6 +89,7 @@ ORDER = [
         "backtest.telling",
         "backtest.cli",
     ],
+    ["rule_files", "rule_lint", "rule_trial", "rule_check", "catalogue", "proposal", "init"],
     ["web", "allowance", "heap", "runner", "group_runner", "service", "cli"],
 ]
 FLAT = [name for line in ORDER for name in line]

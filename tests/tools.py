@@ -18,6 +18,7 @@ _OTHER_NAMES = {
     "alertmanager": "prometheus-alertmanager",
     "pushgateway": "prometheus-pushgateway",
     "chromium": "chromium-headless-shell",
+    "node_exporter": "prometheus-node-exporter",
     "prometheus-alertmanager": "alertmanager",
     "prometheus-pushgateway": "pushgateway",
 }
