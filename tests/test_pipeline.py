@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, MONDAY, column, episodes, grid, joined, labels, matrix, traffic
 
-from detector.backtest import backtest, read_csv
+from detector.backtest.files import read_csv
 from detector.errors import ConfigError
 from detector.localtime import utc_offsets
 from detector.names import Mask, State
@@ -491,10 +491,11 @@ def test_any_file_has_defined_results_and_no_warnings(name: str, step: int, tmp_
     path.write_text("\n".join(["timestamp,value", *rows, ""]), encoding="utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        recording = read_csv(path, step)
-        parts = list(backtest(recording, TRAFFIC, Schedule(step, 300, 28 * DAY, DAY)))
+        samples = read_csv(path, step).samples
+        span = int(samples.times[0]), int(samples.times[-1]) + step
+        parts = list(replay(TRAFFIC, Schedule(step, 300, 28 * DAY, DAY), samples, *span))
     check_defined(parts)
-    assert sum(len(part.times) for part in parts) == len(recording.samples.times)
+    assert sum(len(part.times) for part in parts) == len(samples.times)
 
 
 # Local time.
