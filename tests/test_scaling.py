@@ -123,7 +123,7 @@ def test_the_programs_accept_the_files_of_a_stack(tmp_path: Path, profile: str) 
         assert layout.write_rules()
         whole = run("promtool", "check", "config", directory / "config" / "prometheus.yml")
         assert whole.returncode == 0, whole.stderr
-        assert "3 rule files found" in whole.stdout
+        assert "4 rule files found" in whole.stdout
         alerts = run("amtool", "check-config", directory / "config" / "alertmanager.yml")
         assert alerts.returncode == 0, alerts.stderr
         assert "2 receivers" in alerts.stdout or "1 receivers" in alerts.stdout
