@@ -39,6 +39,7 @@ ORDER = [
     [
         "fields",
         "mask_settings",
+        "notify_settings",
         "settings",
         "configuration",
         "telemetry",
@@ -55,7 +56,25 @@ ORDER = [
         "export",
     ],
     ["finding", "coverage", "condition_check", "report"],
-    ["web", "allowance", "heap", "runner", "group_runner", "service", "backtest", "cli"],
+    ["web", "allowance", "heap", "runner", "group_runner", "service", "backtest"],
+    [
+        "notify.webhook",
+        "notify.inert",
+        "notify.story",
+        "notify.wording",
+        "notify.picture",
+        "notify.message",
+        "notify.dead",
+        "notify.spool",
+        "notify.sender",
+        "notify.slack",
+        "notify.apprise_sender",
+        "notify.telemetry",
+        "notify.delivery",
+        "notify.receiver",
+        "notify.service",
+    ],
+    ["cli"],
 ]
 FLAT = [name for line in ORDER for name in line]
 PURE = {name for line in ORDER[:3] for name in line}
@@ -63,7 +82,7 @@ PURE = {name for line in ORDER[:3] for name in line}
 IMPURE = {"time", "datetime", "logging", "os", "httpx", "random", "socket", "pathlib", "asyncio"}
 # A library that reads a clock when asked to, for what it knows without one.
 ALLOWED = {"localtime": {"datetime"}}
-HEAVY = ("statsmodels", "sklearn", "pandas", "matplotlib")
+HEAVY = ("statsmodels", "sklearn", "pandas", "matplotlib", "apprise")
 
 
 def module_name(path: Path) -> str:
