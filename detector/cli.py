@@ -204,8 +204,9 @@ def notify(config: ConfigOption = None) -> None:
         stream=sys.stderr,
     )
     # They tell of requests, with addresses that are secrets.
-    for name in ("httpx", "apprise", "requests", "urllib3", "matplotlib"):
+    for name in ("httpx", "requests", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     source = patient(settings)
     notifier = Notifier(settings, source)
     stop = threading.Event()

@@ -50,6 +50,11 @@ class AppriseSender:
         self._make = make
         self._html = as_html
         make(None)
+        # Reasons stand in its debug lines, which a message's own reader gets; they hold addresses,
+        # so nobody else does.
+        own = logging.getLogger("apprise")
+        own.setLevel(logging.DEBUG)
+        own.propagate = False
 
     def send(self, message: Message, reference: str) -> str:
         """See `Sender`; a service that takes no picture gets the text, which says all."""

@@ -74,11 +74,14 @@ def compose(
     picture : bytes, optional
         A PNG.
     """
-    first = group.alerts[0]
+    first = _first(group, story)
     over = group.status == "resolved"
-    opening = _opening(group, story, now)
-    sections: list[tuple[str, tuple[str, ...]]] = [("", opening)] if opening else []
-    rest = group.alerts[len(story.subjects) :] if story.subjects else group.alerts
+    opening = [
+        text for one in story.subjects for text in sentences(one.anomaly, now, one.alert.until)
+    ]
+    sections: list[tuple[str, tuple[str, ...]]] = [("", tuple(opening))] if opening else []
+    explained = [subject.alert for subject in story.subjects]
+    rest = [alert for alert in group.alerts if alert not in explained]
     lines = [_alert_line(alert, now) for alert in rest[:SHOWN]]
     left = group.firing + group.resolved - len(story.subjects) - len(lines)
     if left > 0:
@@ -162,7 +165,11 @@ def html(message: Message) -> str:
                 'and the anomaly"></p>'
             )
     links = " &nbsp; ".join(f'<a href="{e(to)}">{e(name)}</a>' for name, to in message.links)
-    out.append(f"<p>{links}</p></div></body></html>")
+    out.append(f"<p>{links}</p>")
+    # Apprise makes the plain part of this, in which an address is only what can be read.
+    out.append('<div style="font-size: 11px; color: #6a6a6a">')
+    out.extend(f"{e(name)}: {e(address)}<br>" for name, address in message.links)
+    out.append("</div></div></body></html>")
     return "\n".join(out)
 
 
@@ -202,8 +209,13 @@ def slack(message: Message) -> dict[str, Any]:
     }
 
 
+def _first(group: Group, story: Story) -> Alert:
+    """Return the alert a message begins with: one that can be explained, if there is one."""
+    return story.subjects[0].alert if story.subjects else group.alerts[0]
+
+
 def _title(group: Group, story: Story, now: float) -> str:
-    first = group.alerts[0]
+    first = _first(group, story)
     job = line(first.labels.get("job", ""), 40)
     more = group.firing + group.resolved - 1
     tail = f" and {more:,} more" if more > 0 else ""
@@ -211,10 +223,14 @@ def _title(group: Group, story: Story, now: float) -> str:
     if group.status == "resolved":
         until = max(alert.until for alert in group.alerts)
         since = min(alert.since for alert in group.alerts)
+        worst = ""
         if story.subjects:
             since = min(subject.anomaly.since for subject in story.subjects)
+            worst = f", at its worst {deviation(story.subjects[0].anomaly)}"
         what = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 50)
-        return line(f"[RESOLVED] {where}{what}{tail}, over after {ago(until - since)}", TITLE)
+        return line(
+            f"[RESOLVED] {where}{what}{tail}, over after {ago(until - since)}{worst}", TITLE
+        )
     mark = f"[{line(group.severity, 12).upper() or 'FIRING'}] "
     if story.subjects:
         anomaly = story.subjects[0].anomaly
@@ -224,13 +240,6 @@ def _title(group: Group, story: Story, now: float) -> str:
     said = line(first.annotations.get("summary", ""), 80)
     about = said or what
     return line(f"{mark}{where}{about}{tail}, since {clock(first.since, now)}", TITLE)
-
-
-def _opening(group: Group, story: Story, now: float) -> tuple[str, ...]:
-    lines: list[str] = []
-    for alert, subject in zip(group.alerts, story.subjects, strict=False):
-        lines += sentences(subject.anomaly, now, alert.until)
-    return tuple(lines)
 
 
 def _alert_line(alert: Alert, now: float) -> str:

@@ -15,6 +15,8 @@ from detector.notify.wording import number, told_apart
 
 WIDTH, HEIGHT, DPI = 8.0, 4.2, 100
 TITLE = 90
+# Distances of the marks on the time axis, seconds.
+TICKS = (300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 BLUE, RED, GREY = "#1f5fa8", "#c4162a", "#8a8a8a"
 # matplotlib's fonts are shared; drawing is not safe in two threads.
 _LOCK = threading.Lock()
@@ -27,7 +29,7 @@ def draw(subject: Subject) -> bytes:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
 
     anomaly, scores = subject.anomaly, subject.scores
     with _LOCK:
@@ -58,9 +60,9 @@ def draw(subject: Subject) -> bytes:
         top.yaxis.set_major_formatter(
             FuncFormatter(lambda v, _: number(float(v), anomaly.kind, anomaly.signal))
         )
-        where = told_apart(tuple(pair for pair in anomaly.labels))
         job = dict(anomaly.labels).get("job", "")
-        heading = " ".join(filter(None, (f"{job}:" if job else "", anomaly.signal, where)))
+        named = (f"{job}:" if job else "", anomaly.signal, told_apart(anomaly.labels))
+        heading = " ".join(filter(None, named))
         top.set_title(
             _drawable(line(heading, TITLE)),
             loc="left",
@@ -80,6 +82,10 @@ def draw(subject: Subject) -> bytes:
             FuncFormatter(lambda v, _: datetime.fromtimestamp(float(v), UTC).strftime("%H:%M"))
         )
         strip.set_xlim(times[0], times[-1])
+        span_seconds = int(times[-1] - times[0])
+        strip.xaxis.set_major_locator(
+            MultipleLocator(next((t for t in TICKS if span_seconds <= 9 * t), TICKS[-1]))
+        )
         day = datetime.fromtimestamp(int(times[-1]), UTC).strftime("%Y-%m-%d, UTC")
         strip.set_xlabel(day, fontsize=8)
         for axes in (top, strip):

@@ -38,6 +38,7 @@ _METRIC = {part: getattr(names, part.upper()) for part in PARTS}
 class Subject:
     """One alert explained: its anomaly, and the scores [1, T] of the time around it."""
 
+    alert: Alert
     anomaly: Anomaly
     scores: Scores
 
@@ -117,7 +118,7 @@ def _subject(
     past, history = _joined(scores, long, labels, ages)
     signal = Signal(alert.labels[names.SIGNAL], alert.labels.get(names.KIND, "other"), ())
     anomaly = describe(signal, past, 0, len(past.times) - len(scores.times) + column, history)
-    return None if anomaly is None else Subject(anomaly, scores)
+    return None if anomaly is None else Subject(alert, anomaly, scores)
 
 
 def _selector(alert: Alert) -> str:

@@ -89,11 +89,12 @@ def sentences(anomaly: Anomaly, now: float, until: float = 0.0) -> tuple[str, st
     whose = told_apart(anomaly.labels)
     name = f"{line(anomaly.signal, NAME)}{f' of {whose}' if whose else ''}"
     end = until or now
-    since = f"since {clock(anomaly.since, now)} ({ago(end - anomaly.since)})"
+    begin = clock(anomaly.since, now)
+    when = f"has been off since {begin} ({ago(end - anomaly.since)}):"
     if until:
-        since = f"from {clock(anomaly.since, now)} to {clock(until, now)}, at its worst"
+        when = f"was off from {begin} to {clock(until, now)}; at its worst"
     normal = _between(anomaly, anomaly.lower, anomaly.upper)
-    first = f"{name} {'was' if until else 'is'} {since}: {deviation(anomaly)}"
+    first = f"{name} {when} {deviation(anomaly)}"
     first += f", normal is {normal}." if normal else "."
     usual = _between(anomaly, *anomaly.usual)
     shares = ", ".join(f"{channel} {share:.0%}" for channel, share in anomaly.evidence[:2])
@@ -108,7 +109,7 @@ def sentences(anomaly: Anomaly, now: float, until: float = 0.0) -> tuple[str, st
 
 def _between(anomaly: Anomaly, low: float, high: float) -> str:
     lower, upper = _number(anomaly, low), _number(anomaly, high)
-    if not math.isfinite(low):
+    if not math.isfinite(low) or low == 0 < high:
         return f"up to {upper}" if math.isfinite(high) else ""
     return f"{lower} to {upper}" if math.isfinite(high) else f"from {lower}"
 
