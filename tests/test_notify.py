@@ -283,7 +283,7 @@ def test_mail_is_tried_again_when_nobody_listens_and_when_the_password_is_wrong(
         port=free_port(),
         auth_require_tls=False,
         auth_required=True,
-        authenticator=lambda *_: AuthResult(success=False),
+        authenticator=lambda *_: AuthResult(success=False, handled=False),
     )
     smtp.start()
     address = (
