@@ -223,6 +223,50 @@ def test_rate_limits_are_honoured_and_errors_tried_again(service: Service, tmp_p
     assert len(service.got) == 4
 
 
+def test_a_service_that_does_not_answer_is_tried_again(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detector.notify.slack.TIMEOUT_SECONDS", 0.3)
+    service.delay = 1
+    with notifying(settings(tmp_path, [_hook(tmp_path, service)])) as (notifier, url):
+        _post(url, webhook(alert()))
+        wait(lambda: value(notifier, "detector_notify_failures_total", reason="timeout") == 1)
+        service.delay = 0
+        wait(lambda: value(notifier, "detector_notify_deliveries_total", outcome="sent") == 1)
+
+
+def test_a_picture_that_is_not_taken_does_not_stop_the_message(
+    server: Server, service: Service, tmp_path: Path
+) -> None:
+    seed(server)
+    good = json.dumps({"ok": True, "channel": "C1", "ts": "1.0"})
+    refused = json.dumps({"ok": False, "error": "missing_scope"})
+    service.answers = [(200, {}, good), (200, {}, refused)]
+    given = settings(tmp_path, [_bot(tmp_path, service)], server.url)
+    with notifying(given, lambda: NOW + 5.0) as (notifier, url):
+        _post(url, webhook(alert(**P99)))
+        wait(lambda: value(notifier, "detector_notify_deliveries_total", outcome="sent") == 1)
+    assert [path for path, _ in service.got] == [
+        "/api/chat.postMessage",
+        "/api/files.getUploadURLExternal",
+    ]
+
+
+def test_a_picture_goes_to_no_foreign_address(
+    server: Server, service: Service, tmp_path: Path
+) -> None:
+    seed(server)
+    good = json.dumps({"ok": True, "channel": "C1", "ts": "1.0"})
+    with http_service() as foreign:
+        named = json.dumps({"ok": True, "upload_url": f"http://localhost:{foreign.port}/upload"})
+        service.answers = [(200, {}, good), (200, {}, named)]
+        given = settings(tmp_path, [_bot(tmp_path, service)], server.url)
+        with notifying(given, lambda: NOW + 5.0) as (notifier, url):
+            _post(url, webhook(alert(**P99)))
+            wait(lambda: value(notifier, "detector_notify_deliveries_total", outcome="sent") == 1)
+        assert foreign.got == []
+
+
 def test_a_message_that_is_refused_for_good_is_put_aside(service: Service, tmp_path: Path) -> None:
     service.answers = [(400, {}, "invalid_payload")]
     with notifying(settings(tmp_path, [_hook(tmp_path, service)])) as (notifier, url):

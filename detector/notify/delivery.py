@@ -74,6 +74,7 @@ class Delivery:
         self._clock = clock
         self._chance = chance
         self._failures = 0
+        self._crowded = False
         self._sent: deque[float] = deque(maxlen=storm)
         self._summarised = -MINUTE
 
@@ -89,11 +90,15 @@ class Delivery:
             if self._failures:
                 # New work is no reason to ask a failing service sooner.
                 stop.wait(wait)
+            elif self._crowded:
+                # Nor to count a storm anew with each webhook of it.
+                stop.wait(min(wait, 1.0))
             else:
                 self.wake.wait(wait)
 
     def step(self) -> float:
         """Deliver what is due; return the seconds to wait before looking again."""
+        self._crowded = False
         self._measure()
         while True:
             due = self._spool.due(self.name, self._storm + 1)
@@ -105,6 +110,7 @@ class Delivery:
             if len(due) > self._storm and now - self._summarised >= MINUTE:
                 failure = self._summarise()
             elif crowded or len(due) > self._storm:
+                self._crowded = True
                 begun = self._sent[0] if crowded else self._summarised
                 return max(begun + MINUTE - now, 0.1)
             else:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from detector import names
+from detector import names, promql
 from detector.notify import inert
 from detector.notify.inert import line
 from detector.notify.story import Other, Story
@@ -151,7 +151,8 @@ def html(message: Message) -> str:
         f"<title>{e(message.title)}</title></head>"
         '<body style="font-family: sans-serif; font-size: 14px; color: #1a1a1a">'
         f'<div style="border-left: 5px solid {message.colour}; padding-left: 12px; '
-        f'max-width: 820px"><p style="font-size: 16px"><strong>{e(message.title)}</strong></p>'
+        'overflow-wrap: anywhere; max-width: 820px">'
+        f'<p style="font-size: 16px"><strong>{e(message.title)}</strong></p>'
     ]
     for position, (heading, lines) in enumerate(message.sections):
         if heading:
@@ -284,9 +285,8 @@ def _links(group: Group, alert: Alert, grafana_url: str, now: float) -> tuple[tu
         dashboard = f"{grafana_url}/d/anomaly-overview?{asked}&from={begin}&to={end}000"
     silence = ""
     if group.status == "firing" and group.url:
-        matchers = ",".join(
-            f'{k}="{v}"' for k, v in sorted(group.labels.items()) if '"' not in v and "\\" not in v
-        )
+        # Every label: without one the silence would be wider than the group.
+        matchers = ",".join(f"{k}={promql.quoted(v)}" for k, v in sorted(group.labels.items()))
         silence = f"{group.url.rstrip('/')}/#/silences/new?filter={quote(f'{{{matchers}}}')}"
     found = (
         ("Dashboard", dashboard),

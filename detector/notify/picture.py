@@ -14,7 +14,7 @@ from detector.notify.story import Subject
 from detector.notify.wording import number, told_apart
 
 WIDTH, HEIGHT, DPI = 8.0, 4.2, 100
-TITLE = 90
+TITLE = 75
 # Distances of the marks on the time axis, seconds.
 TICKS = (300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 BLUE, RED, GREY = "#1f5fa8", "#c4162a", "#8a8a8a"
