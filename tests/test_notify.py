@@ -486,7 +486,28 @@ def test_hostile_values_are_inert_in_every_form() -> None:
     assert not [line for line in text.splitlines() if line.startswith("Forged")]
     assert "\n" not in message.title
     assert "\\[a\\]\\(http" in inert.markdown("[a](http://x)")
-    assert "@everyone" not in inert.unmentioned(text)
+    assert "@everyone" not in inert.unmarked(text)
+
+
+@pytest.mark.parametrize("form", ["text", "html", "markdown"])
+def test_hostile_values_are_inert_in_what_apprise_sends(
+    form: str, service: Service, tmp_path: Path
+) -> None:
+    address = f"json://127.0.0.1:{service.port}/p?format={form}"
+    file = secret_file(tmp_path, "apprise", address)
+    with notifying(settings(tmp_path, [{"name": "any", "apprise_file": file}])) as (_, url):
+        _post(url, _hostile())
+        wait(lambda: service.got)
+    sent = service.got[0][1]
+    said = sent["title"] + "\n" + sent["message"]
+    assert "Forged" in said
+    assert not [line for line in said.splitlines() if line.startswith("Forged")]
+    assert "{{ .Values }}" in said.replace("\\", "")
+    assert "@everyone" not in said
+    assert not {"<", ">"} & set(said.replace("<br", "").replace("/>", ""))
+    assert "[a](" not in said
+    if form == "markdown":
+        assert "*x*" not in said.replace("\\*", "")
 
 
 def test_a_hostile_series_is_found_drawn_and_told(server: Server, tmp_path: Path) -> None:

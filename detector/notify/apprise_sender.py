@@ -73,7 +73,7 @@ class AppriseSender:
             )
         asked = apprise.NotifyFormat.HTML if self._html else apprise.NotifyFormat.TEXT
         shown = plugin.resolve_format(asked)
-        title, body, form = _body(message, self._html, shown == apprise.NotifyFormat.MARKDOWN)
+        title, body, form = _body(message, self._html, shown)
         kind = "success" if message.status == "resolved" else TYPES.get(message.severity, "warning")
         said: list[str] = []
         done = service.notify(
@@ -112,8 +112,10 @@ def from_file(name: str, path: Path) -> AppriseSender:
             )
         plugin.overflow_mode = apprise.OverflowMode.SPLIT
         if message is not None and getattr(plugin, "secure_protocol", "") == "pagerduty":
-            # A resolve must find its incident, whatever the title says by then.
+            # A resolve must find its incident, whatever the title says by then; a second part would
+            # take the place of the first.
             plugin.action, plugin.dedup = "map", plugin.dedup or message.key
+            plugin.overflow_mode = apprise.OverflowMode.TRUNCATE
         return plugin
 
     return AppriseSender(name, make)
@@ -165,11 +167,11 @@ def _asset() -> Any:
     )
 
 
-def _body(message: Message, as_html: bool, as_markdown: bool) -> tuple[str, str, str]:
+def _body(message: Message, as_html: bool, shown: str) -> tuple[str, str, str]:
     """Return title, body and the body's format, inert for the format a service reads."""
     if as_html:
         return message.title, html(message), "html"
-    title, text = inert.unmentioned(message.title), inert.unmentioned(plain(message))
-    if as_markdown:
+    title, text = inert.unmarked(message.title), inert.unmarked(plain(message))
+    if shown == "markdown":
         return inert.markdown(title), inert.markdown(text), "markdown"
     return title, text, "text"

@@ -54,9 +54,18 @@ def markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
 
 
-def unmentioned(text: str) -> str:
-    """Return a text in which no service finds anyone to call: nobody's name follows an @."""
-    return text.replace("@", "@\u200b")
+def unmarked(text: str) -> str:
+    r"""Return a text in which no service finds a tag, a link with a name, or anyone to call.
+
+    Services that take "text" may still read some markup of their own in it.
+
+    Examples
+    --------
+    >>> unmarked("<!here> [a](b)")
+    '‹!here› [a]\u200b(b)'
+    """
+    text = text.replace("<", "‹").replace(">", "›")
+    return text.replace("@", "@\u200b").replace("](", "]\u200b(")
 
 
 def link(url: str) -> str:

@@ -238,7 +238,7 @@ def _title(group: Group, story: Story, now: float) -> str:
         what = f"{line(anomaly.signal, 50)} {deviation(anomaly)}"
         return line(f"{mark}{where}{what}{tail}, since {clock(anomaly.since, now)}", TITLE)
     what = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 60)
-    said = line(first.annotations.get("summary", ""), 80)
+    said = line(first.annotations.get("summary", ""), 80).rstrip(".")
     about = said or what
     return line(f"{mark}{where}{about}{tail}, since {clock(first.since, now)}", TITLE)
 
