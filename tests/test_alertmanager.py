@@ -483,10 +483,12 @@ def test_a_broken_objective_and_a_graver_alert_mute_the_anomaly(tmp_path: Path) 
         _post(client, _alert("AnomalyOther", **anomaly))
         _post(client, _alert("AnomalyLatency", job="churn", signal="p99", **anomaly))
         _post(client, _alert("AnomalyLatency", job="shop", signal="p99", **anomaly))
+        # Another signal of the same job is another matter.
+        _post(client, _alert("AnomalyTraffic", job="shop", signal="rate", **anomaly))
         _post(client, _alert("Grave", job="shop", signal="p99", **anomaly, severity="critical"))
         expected = {"AnomalyLatency warning shop"}
         _wait(lambda: muted(client) == expected, lambda: muted(client))
         _post(client, _alert("ErrorBudgetBurn", job="churn", category="slo", severity="critical"))
         _post(client, _alert("ErrorBudgetBurn", job="shop", category="slo", severity="critical"))
-        expected |= {"AnomalyLatency warning churn"}
+        expected |= {"AnomalyLatency warning churn", "AnomalyTraffic warning shop"}
         _wait(lambda: muted(client) == expected, lambda: muted(client))
