@@ -31,7 +31,6 @@ POINTS = 720
 ALERT_LABELS = frozenset({"alertname", "severity", "category"})
 PART = "__part__"
 PARTS = ("observed", "expected", "lower", "upper", "score", "state")
-_METRIC = {part: getattr(names, part.upper()) for part in PARTS}
 
 
 @dataclass(frozen=True)
