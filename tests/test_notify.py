@@ -46,6 +46,7 @@ from detector.errors import ConfigError
 from detector.notify import inert
 from detector.notify.message import compose, html, plain, slack
 from detector.notify.picture import draw
+from detector.notify.service import patient
 from detector.notify.story import Story, tell
 from detector.notify.webhook import KEPT, parse
 from simulator.sink import sink
@@ -125,6 +126,25 @@ def test_two_lines_say_what_how_bad_since_when_and_where_to_look(
     }
     assert list(links) == ["Dashboard", "Runbook", "Silence", "Prometheus"]
     assert links["Silence"].startswith("http://localhost:9093/#/silences/new?filter=%7Balertname")
+
+
+def test_the_story_is_that_of_the_alert_and_of_no_other_series(
+    server: Server, tmp_path: Path
+) -> None:
+    seed(server)
+    seed(server, instance="churn-0")
+    source = patient(settings(tmp_path, [], server.url))
+    found = []
+    # Labels that the rule added are on no series.
+    for labels in ({}, {"instance": "churn-0"}, {"instance": "churn-1"}):
+        hook = webhook(alert(team="ml", cluster="eu", **P99, **labels))
+        group = parse(json.dumps(hook).encode())
+        story = tell(source, group, NOW + 5.0, 60, 10_800)
+        found.append([subject.anomaly.labels for subject in story.subjects])
+    source.close()
+    job = ("job", "churn")
+    # The third has no series of its own; that of the whole job has no label that contradicts it.
+    assert found == [[(job,)], [(("instance", "churn-0"), job)], [(job,)]]
 
 
 def test_an_app_updates_its_message_and_adds_the_picture(
@@ -516,8 +536,6 @@ def test_a_hostile_series_is_found_drawn_and_told(server: Server, tmp_path: Path
     hook = webhook(alert("AnomalyOther", team="not on the series", **labels))
     group = parse(json.dumps(hook).encode())
     given = settings(tmp_path, [], server.url)
-    from detector.notify.service import patient
-
     source = patient(given)
     story = tell(source, group, NOW + 5.0, 60, 10_800)
     source.close()
