@@ -530,8 +530,12 @@ def test_hostile_values_are_inert_in_what_apprise_sends(
         assert "*x*" not in said.replace("\\*", "")
 
 
-def test_a_hostile_series_is_found_drawn_and_told(server: Server, tmp_path: Path) -> None:
-    labels = {"signal": "x$^{$<b>", "kind": "other", "job": 'a"b\\c{{.}}', "path": HOSTILE.strip()}
+# A long one cuts the heading, which may leave an odd number of $: no mathematics at all.
+@pytest.mark.parametrize("path", ["short", HOSTILE.strip()])
+def test_a_hostile_series_is_found_drawn_and_told(
+    path: str, server: Server, tmp_path: Path
+) -> None:
+    labels = {"signal": "x$^{$<b>", "kind": "other", "job": 'a"b\\c{{.}}', "path": path}
     seed(server, **labels)
     hook = webhook(alert("AnomalyOther", team="not on the series", **labels))
     group = parse(json.dumps(hook).encode())
