@@ -1,4 +1,4 @@
-"""The command `detector`: run, check, init, signals, backtest."""
+"""The command `detector`: run, check, init, signals, backtest, notify."""
 
 from __future__ import annotations
 
@@ -378,3 +378,40 @@ def backtest(
         tuple(against or ()), write_back,
     )  # fmt: skip
     raise typer.Exit(backtest_cli.run(settings, given, time.time()))
+
+
+@app.command()
+def notify(config: ConfigOption = None) -> None:
+    """Receive Alertmanager's webhooks on /alerts and send messages with a picture and reasons.
+
+    Where they go stands under notify: in detector.yml. What is received is on disk before it is
+    answered, and is sent after a restart too.
+    """
+    from detector import configuration
+    from detector.notify.service import Notifier, patient
+
+    settings = configuration.load(config)
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    # They tell of requests, with addresses that are secrets.
+    for name in ("httpx", "requests", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    source = patient(settings)
+    notifier = Notifier(settings, source)
+    stop = threading.Event()
+    for number in (signals_module.SIGTERM, signals_module.SIGINT):
+        signals_module.signal(number, lambda *_: stop.set())
+    notifier.start()
+    logging.getLogger("detector").info(
+        "listening on http://%s/alerts, %d targets",
+        settings.notify.listen,
+        len(settings.notify.targets),
+    )
+    stop.wait()
+    notifier.stop()
+    source.close()
+    logging.getLogger("detector").info("stopped; what is due stays in the spool")

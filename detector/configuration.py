@@ -14,6 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from detector.errors import ConfigError
 from detector.mask_settings import MaskSettings, MasksSettings
+from detector.notify_settings import (
+    EmailSettings,
+    NotifySettings,
+    SlackSettings,
+    TargetSettings,
+)
 from detector.settings import (
     PREFIX,
     GroupSettings,
@@ -37,6 +43,8 @@ JSON_VARIABLES = {
     f"{PREFIX}MASKS__TRAIN": "",
     f"{PREFIX}MASKS__MUTE": "",
     f"{PREFIX}EXCLUDE_ALERTS": "",
+    f"{PREFIX}NOTIFY": "",
+    f"{PREFIX}NOTIFY__TARGETS": "",
 }
 # A file that is no configuration at all must not be printed back.
 MOST_MISTAKES = 3
@@ -149,9 +157,17 @@ def _keys_at(location: tuple[Any, ...]) -> list[str]:
         "policies": PolicySettings,
         "groups": GroupSettings,
         "masks": MasksSettings if len(location) == 1 else MaskSettings,
+        "notify": _notify_section(location),
     }
     model = sections.get(str(location[0]), Settings) if location else Settings
     return sorted(field.alias or name for name, field in model.model_fields.items())
+
+
+def _notify_section(location: tuple[Any, ...]) -> type[BaseModel]:
+    if len(location) < 3:
+        return NotifySettings
+    parts: dict[str, type[BaseModel]] = {"slack": SlackSettings, "email": EmailSettings}
+    return parts.get(str(location[-1]), TargetSettings)
 
 
 def _check_environment(environ: dict[str, str]) -> None:
@@ -160,6 +176,7 @@ def _check_environment(environ: dict[str, str]) -> None:
         ("prometheus", PrometheusSettings),
         ("rules", RulesSettings),
         ("masks", MasksSettings),
+        ("notify", NotifySettings),
     )
     for section, model in sections:
         known |= {f"{PREFIX}{section.upper()}__{key.upper()}" for key in model.model_fields}

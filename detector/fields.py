@@ -55,6 +55,12 @@ def _listen(value: Any) -> Any:
     return value
 
 
+def _host_port(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(r"[^:/@\s]+:\d{1,5}", value):
+        raise ValueError("write host:port, such as smtp.example.org:587, without credentials")
+    return value
+
+
 def _limits(value: Any) -> Any:
     if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 2):
         raise ValueError("limits must be [lower, upper]; null means none")
@@ -80,6 +86,7 @@ Duration = Annotated[float, BeforeValidator(_seconds)]
 WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 Listen = Annotated[str, BeforeValidator(_listen)]
+HostPort = Annotated[str, BeforeValidator(_host_port)]
 Limits = Annotated[tuple[float | None, float | None] | None, BeforeValidator(_limits)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Text = Annotated[str, Field(min_length=1)]

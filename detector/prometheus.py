@@ -19,7 +19,7 @@ from detector.errors import SourceError
 from detector.gathering import Gathering
 from detector.gathering import Reading as Reading
 from detector.range_answer import MALFORMED, Sampled, decode_any, decode_series
-from detector.series import Bool, Labels
+from detector.series import Bool, Labels, label_set
 from detector.settings import PrometheusSettings
 
 # Prometheus refuses more than 11,000 points a series; a margin for servers that count otherwise.
@@ -162,6 +162,24 @@ class Prometheus:
                 # Before the next one is asked for.
                 del series
         return gathering.reading()
+
+    def vector(self, query: str, time: float) -> list[tuple[Labels, float]]:
+        """Return the series of an instant query, as the server names them, and their values.
+
+        Raises
+        ------
+        SourceError
+        """
+        form = {"query": query, "time": f"{time:.3f}"}
+        body = self._object("POST", "/api/v1/query", {"data": form})
+        try:
+            found = body["data"]["result"]
+            return [(label_set(one["metric"]), float(one["value"][1])) for one in found]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise SourceError(
+                f"{self.url}: unexpected answer to {_short(query)}; {self._advice}",
+                reason="bad_response",
+            ) from None
 
     def presence(self, start: int, end: int, step: int) -> dict[Labels, Bool]:
         """Return where each scrape target was up, bool[T] by its (instance, job) labels."""

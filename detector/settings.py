@@ -27,6 +27,7 @@ from detector.fields import (
     Zone,
 )
 from detector.mask_settings import MaskSettings, MasksSettings, meaning
+from detector.notify_settings import NotifySettings
 from detector.pipeline import Schedule
 from detector.series import (
     Condition,
@@ -158,6 +159,7 @@ class Settings(BaseSettings):
     groups: list[GroupSettings] = []
     masks: MasksSettings = MasksSettings()
     exclude_alerts: Words = []
+    notify: NotifySettings = NotifySettings()
     max_series: Annotated[int, Field(ge=1)] = 1_000
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     listen: Listen = "127.0.0.1:9112"

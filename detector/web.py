@@ -1,10 +1,10 @@
-"""Serves /metrics, /healthz and /readyz of a running detector."""
+"""Serves /metrics, /healthz, /readyz and what is posted to a running detector."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -14,6 +14,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from detector.errors import ConfigError
 
 INDEX = b"detector: /metrics  /healthz  /readyz\n"
+# Takes a WSGI environment, returns an HTTP status and a line of text.
+Post = Callable[[dict[str, Any]], tuple[str, str]]
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -21,11 +23,20 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _QuietHandler(WSGIRequestHandler):
+    # A caller that stops in the middle of a request is let go.
+    timeout = 30
+
     def log_message(self, format: str, *args: Any) -> None:
         logging.getLogger("detector.web").debug(format, *args)
 
 
-def serve(listen: str, registry: CollectorRegistry, ready: Callable[[], bool]) -> _Server:
+def serve(
+    listen: str,
+    registry: CollectorRegistry,
+    ready: Callable[[], bool],
+    posts: Mapping[str, Post] | None = None,
+    healthy: Callable[[], bool] = lambda: True,
+) -> _Server:
     """Start the HTTP server in a daemon thread.
 
     Parameters
@@ -36,6 +47,10 @@ def serve(listen: str, registry: CollectorRegistry, ready: Callable[[], bool]) -
         What /metrics shows.
     ready : callable
         Whether /readyz answers 200 (else 503).
+    posts : mapping, optional
+        What answers a POST to a path.
+    healthy : callable, optional
+        Whether /healthz answers 200 (else 503).
 
     Raises
     ------
@@ -45,10 +60,19 @@ def serve(listen: str, registry: CollectorRegistry, ready: Callable[[], bool]) -
 
     def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")
-        if path == "/metrics":
+        post = (posts or {}).get(path)
+        if post is not None:
+            if environ.get("REQUEST_METHOD") == "POST":
+                status, text = post(environ)
+            else:
+                status, text = "405 Method Not Allowed", "POST only"
+            body, kind = f"{text}\n".encode(), "text/plain; charset=utf-8"
+        elif path == "/metrics":
             status, body, kind = "200 OK", generate_latest(registry), CONTENT_TYPE_LATEST
         elif path == "/healthz":
-            status, body, kind = "200 OK", b"ok\n", "text/plain"
+            good = healthy()
+            status = "200 OK" if good else "503 Service Unavailable"
+            body, kind = (b"ok\n" if good else b"a worker has ended\n"), "text/plain"
         elif path == "/readyz":
             good = ready()
             status = "200 OK" if good else "503 Service Unavailable"

@@ -33,7 +33,7 @@ HOSTILE = '<!channel> *x* & <http://evil.invalid|Runbook>\nForged: line\u2028and
 def _alert(name: str, status: str = "firing", **labels: str) -> dict[str, Any]:
     return {
         "status": status,
-        "labels": {"alertname": name, "severity": "warning", "category": "anomaly", **labels},
+        "labels": {"alertname": name, "severity": "warning", "category": "anomaly"} | labels,
         "annotations": {
             "summary": "Latency of churn is not what it usually is at this time.",
             "description": "Above the normal range: observed 413ms, expected 187.5ms "
@@ -180,6 +180,26 @@ def test_a_resolved_message_says_so_before_it_speaks_of_the_present(tmp_path: Pa
     assert second.startswith("*1 ")
 
 
+def test_a_flood_is_cut_and_counted(tmp_path: Path) -> None:
+    labels = {"job": "churn", "signal": "s", "kind": "latency"}
+    alerts = [_alert("AnomalyLatency", path=f"{i}{'x' * 10_000}", **labels) for i in range(300)]
+    for number, one in enumerate(alerts):
+        one["annotations"]["summary"] = f"{number}"
+    message = _message(alerts, alertname="AnomalyLatency", job="churn", signal="s")
+    for part in ("slack.text", "email.text", "email.html"):
+        text = _render(part, message, tmp_path)
+        assert len(text) < 30_000
+        assert text.count("xxx…") == 20
+        assert "and more: 300 in all, see Alertmanager." in text
+
+
+def test_a_silence_is_one_click_away(tmp_path: Path) -> None:
+    want = "/#/silences/new?filter=%7Balertname%3D%22AnomalyDrift%22%2Cjob%3D%22churn%22%2Csignal"
+    for part in ("slack.text", "email.text", "email.html"):
+        assert want in _render(part, _two_features(), tmp_path)
+        assert "silences" not in _render(part, _resolved(), tmp_path)
+
+
 def test_hostile_values_stay_text_in_slack(tmp_path: Path) -> None:
     text = _render("slack.title", _hostile(), tmp_path) + _render(
         "slack.text", _hostile(), tmp_path
@@ -188,10 +208,9 @@ def test_hostile_values_stay_text_in_slack(tmp_path: Path) -> None:
     assert "<http://evil" not in text
     assert "javascript:" not in text
     assert not [line for line in text.splitlines() if line.startswith("Forged")]
-    # Every < that is left opens one of our own three links.
-    assert text.count("<") == text.count("|Runbook>") + text.count("|Dashboard>") + text.count(
-        "|Prometheus>"
-    )
+    # Every < that is left opens one of our own links.
+    own = ("Runbook", "Dashboard", "Prometheus", "Silence")
+    assert text.count("<") == sum(text.count(f"|{name}>") for name in own)
 
 
 def test_hostile_values_stay_text_in_email(tmp_path: Path) -> None:
@@ -204,25 +223,54 @@ def test_hostile_values_stay_text_in_email(tmp_path: Path) -> None:
     assert not [line for line in text.splitlines() if line.startswith(("Forged", "and "))]
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        ["category=anomaly", "severity=info", "alertname=AnomalyOther"],
-        ["category=meta", "severity=critical", "alertname=AnomalyDetectorDown"],
-        ["alertname=OfSomebodyElse"],
-    ],
-)
-def test_every_alert_has_a_receiver(labels: list[str]) -> None:
-    result = run(
-        "amtool",
-        "config",
-        "routes",
-        "test",
-        "--verify.receivers=oncall",
-        f"--config.file={CONFIG}",
-        *labels,
-    )
+# What an alert is, and who gets it.
+ROUTES = {
+    "category=meta severity=critical alertname=AnomalyDetectorDown": "pager",
+    "category=meta severity=warning alertname=JobDown kind=drift team=ml": "oncall",
+    "category=anomaly severity=warning kind=latency": "oncall",
+    "category=anomaly severity=warning kind=drift": "ml",
+    "category=anomaly severity=warning kind=quality": "ml",
+    "category=anomaly severity=warning kind=latency team=ml": "ml",
+    "category=anomaly severity=critical kind=drift team=ml": "pager",
+    "category=anomaly severity=info kind=other": "mail",
+    "category=anomaly severity=info kind=drift team=ml": "mail",
+    "category=anomaly": "oncall",
+    "alertname=OfSomebodyElse": "oncall",
+}
+
+
+@pytest.mark.parametrize("labels", ROUTES)
+def test_every_alert_goes_where_the_table_says(labels: str) -> None:
+    flags = (f"--verify.receivers={ROUTES[labels]}", f"--config.file={CONFIG}")
+    result = run("amtool", "config", "routes", "test", *flags, *labels.split())
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def _leaves(route: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield route
+    for child in route.get("routes", []):
+        yield from _leaves(child)
+
+
+def test_messages_about_the_detector_never_pass_through_it() -> None:
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    direct = {r["name"] for r in config["receivers"] if "webhook_configs" not in r}
+    routes = config["route"]["routes"]
+    meta = next(r for r in routes if r["matchers"] == ['category="meta"'])
+    # Above all others, so that no label of an alert leads past it.
+    assert routes[0] is meta
+    assert {route["receiver"] for route in _leaves(meta)} <= direct
+    assert all("mute_time_intervals" not in route for route in _leaves(meta))
+
+
+def test_hours_and_maintenance_concern_only_what_can_wait() -> None:
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    anomaly = next(r for r in config["route"]["routes"] if r["matchers"] == ['category="anomaly"'])
+    for route in _leaves(anomaly):
+        critical = route.get("matchers") == ['severity="critical"']
+        assert route.get("mute_time_intervals", []) == ([] if critical else ["maintenance"])
+        hours = ["office-hours"] if route.get("matchers") == ['severity="info"'] else []
+        assert route.get("active_time_intervals", []) == hours
 
 
 def test_routes_and_receivers_are_what_was_agreed() -> None:
@@ -233,9 +281,9 @@ def test_routes_and_receivers_are_what_was_agreed() -> None:
     assert times == ("30s", "5m", "12h")
     meta = next(r for r in route["routes"] if r["matchers"] == ['category="meta"'])
     assert meta["group_wait"] == "10s"
-    (receiver,) = config["receivers"]
-    for kind in ("slack_configs", "email_configs"):
-        assert all(entry["send_resolved"] for entry in receiver[kind])
+    for receiver in config["receivers"]:
+        for kind in ("slack_configs", "email_configs", "webhook_configs"):
+            assert all(entry["send_resolved"] for entry in receiver.get(kind, []))
 
 
 def test_secrets_are_in_files() -> None:
@@ -437,3 +485,30 @@ def test_a_storm_mutes_anomalies_and_neither_pages_nor_itself(tmp_path: Path) ->
             "JobDown": "active",
         }
         _wait(lambda: states() == expected, states)
+
+
+def test_a_broken_objective_and_a_graver_alert_mute_the_anomaly(tmp_path: Path) -> None:
+    anomaly = {"kind": "latency"}
+
+    def muted(client: httpx.Client) -> set[str]:
+        return {
+            f"{a['labels']['alertname']} {a['labels']['severity']} {a['labels'].get('job', '')}"
+            for a in client.get("/api/v2/alerts").json()
+            if a["status"]["state"] == "suppressed"
+        }
+
+    with _alertmanager(tmp_path, Sinks()) as client:
+        # Without a job an objective says nothing about anybody's anomalies.
+        _post(client, _alert("ErrorBudgetBurn", category="slo"))
+        _post(client, _alert("AnomalyOther", **anomaly))
+        _post(client, _alert("AnomalyLatency", job="churn", signal="p99", **anomaly))
+        _post(client, _alert("AnomalyLatency", job="shop", signal="p99", **anomaly))
+        # Another signal of the same job is another matter.
+        _post(client, _alert("AnomalyTraffic", job="shop", signal="rate", **anomaly))
+        _post(client, _alert("Grave", job="shop", signal="p99", **anomaly, severity="critical"))
+        expected = {"AnomalyLatency warning shop"}
+        _wait(lambda: muted(client) == expected, lambda: muted(client))
+        _post(client, _alert("ErrorBudgetBurn", job="churn", category="slo", severity="critical"))
+        _post(client, _alert("ErrorBudgetBurn", job="shop", category="slo", severity="critical"))
+        expected |= {"AnomalyLatency warning churn", "AnomalyTraffic warning shop"}
+        _wait(lambda: muted(client) == expected, lambda: muted(client))

@@ -9,6 +9,8 @@ import pytest
 
 from detector import configuration, names, settings
 from detector.mask_settings import MaskSettings, MasksSettings
+from detector.notify.telemetry import NotifyTelemetry
+from detector.notify_settings import EmailSettings, NotifySettings, SlackSettings, TargetSettings
 from detector.telemetry import Telemetry
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +26,19 @@ def test_every_setting_is_in_the_readme() -> None:
     keys |= set(settings.PrometheusSettings.model_fields) - {"url", "username"}
     keys |= {f"rules.{key}" for key in settings.RulesSettings.model_fields}
     keys |= set(settings.PolicySettings.model_fields)
+    for section in (NotifySettings, TargetSettings, SlackSettings, EmailSettings):
+        keys |= {field.alias or key for key, field in section.model_fields.items()}
     assert {key for key in keys if f"`{key}`" not in README} == set()
+
+
+def test_the_example_of_notify_is_a_configuration(tmp_path: Path) -> None:
+    (example,) = (
+        text for text in re.findall(r"```yaml\n(.*?)```", README, re.S) if "notify:" in text
+    )
+    path = tmp_path / "detector.yml"
+    path.write_text(example, encoding="utf-8")
+    targets = configuration.load(path).notify.targets
+    assert [target.name for target in targets] == ["team", "hook", "mail", "others"]
 
 
 def test_the_example_of_masks_is_a_configuration(tmp_path: Path) -> None:
@@ -57,7 +71,8 @@ def test_every_metric_is_in_the_readme() -> None:
     written |= {names.STATE, names.EVIDENCE}
     own = {
         metric.name + ("_total" if metric.type == "counter" else "")
-        for metric in Telemetry(60).registry.collect()
+        for telemetry in (Telemetry(60), NotifyTelemetry())
+        for metric in telemetry.registry.collect()
         if metric.name.startswith("detector_")
     }
     assert len(own) > 10

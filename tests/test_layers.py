@@ -39,6 +39,7 @@ ORDER = [
     [
         "fields",
         "mask_settings",
+        "notify_settings",
         "settings",
         "configuration",
         "telemetry",
@@ -90,7 +91,25 @@ ORDER = [
         "backtest.cli",
     ],
     ["rule_files", "rule_lint", "rule_trial", "rule_check", "catalogue", "proposal", "init"],
-    ["web", "allowance", "heap", "runner", "group_runner", "service", "cli"],
+    ["web", "allowance", "heap", "runner", "group_runner", "service"],
+    [
+        "notify.webhook",
+        "notify.inert",
+        "notify.story",
+        "notify.wording",
+        "notify.picture",
+        "notify.message",
+        "notify.dead",
+        "notify.spool",
+        "notify.sender",
+        "notify.slack",
+        "notify.apprise_sender",
+        "notify.telemetry",
+        "notify.delivery",
+        "notify.receiver",
+        "notify.service",
+    ],
+    ["cli"],
 ]
 FLAT = [name for line in ORDER for name in line]
 PURE = {name for line in ORDER[:3] for name in line}
@@ -98,7 +117,7 @@ PURE = {name for line in ORDER[:3] for name in line}
 IMPURE = {"time", "datetime", "logging", "os", "httpx", "random", "socket", "pathlib", "asyncio"}
 # A library that reads a clock when asked to, for what it knows without one.
 ALLOWED = {"localtime": {"datetime"}}
-HEAVY = ("statsmodels", "sklearn", "pandas", "matplotlib")
+HEAVY = ("statsmodels", "sklearn", "pandas", "matplotlib", "apprise")
 
 
 def module_name(path: Path) -> str:

@@ -1,0 +1,297 @@
+"""Composes what is said of a group of alerts, and writes it for Slack, for mail and as plain text.
+
+Every text is inert before it gets here (one line, bounded); each writer then escapes for its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from detector import names, promql
+from detector.notify import inert
+from detector.notify.inert import line
+from detector.notify.story import Other, Story
+from detector.notify.webhook import Alert, Group
+from detector.notify.wording import ago, clock, deviation, number, sentences, told_apart
+
+# Alerts that get a line of their own.
+SHOWN = 10
+TITLE = 150
+PICTURE = "anomaly.png"
+COLOURS = {"resolved": "#2e7d32", "critical": "#c4162a", "warning": "#e0a800", "info": "#4a7ab5"}
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message: each text is one inert line; links are addresses that may be clicked.
+
+    Parameters
+    ----------
+    key : str
+        The group it is about.
+    status, severity : str
+    title : str
+        What, how bad, since when.
+    sections : tuple of (str, tuple of str)
+        A heading, empty for none, and its lines.
+    links : tuple of (str, str)
+        Name and address.
+    picture : bytes
+        A PNG, or nothing.
+    """
+
+    key: str
+    status: str
+    severity: str
+    title: str
+    sections: tuple[tuple[str, tuple[str, ...]], ...]
+    links: tuple[tuple[str, str], ...] = ()
+    picture: bytes = b""
+
+    @property
+    def colour(self) -> str:
+        """A colour by status and severity."""
+        word = "resolved" if self.status == "resolved" else self.severity
+        return COLOURS.get(word, COLOURS["warning"])
+
+
+def compose(
+    group: Group, story: Story, now: float, grafana_url: str = "", picture: bytes = b""
+) -> Message:
+    """Return the message about a group of alerts.
+
+    Parameters
+    ----------
+    group : Group
+    story : Story
+        What is known beyond the alerts; may be empty.
+    now : float
+        Unix seconds.
+    grafana_url : str, optional
+        Where the dashboards are; without it the alerts' own `dashboard_url` is linked.
+    picture : bytes, optional
+        A PNG.
+    """
+    first = _first(group, story)
+    over = group.status == "resolved"
+    opening = [
+        text for one in story.subjects for text in sentences(one.anomaly, now, one.alert.until)
+    ]
+    sections: list[tuple[str, tuple[str, ...]]] = [("", tuple(opening))] if opening else []
+    explained = [subject.alert for subject in story.subjects]
+    rest = [alert for alert in group.alerts if alert not in explained]
+    lines = [_alert_line(alert, now) for alert in rest[:SHOWN]]
+    left = group.firing + group.resolved - len(story.subjects) - len(lines)
+    if left > 0:
+        lines.append(f"and {left:,} more alerts of this group; see Alertmanager.")
+    if lines:
+        sections.append(("Also in this group" if story.subjects else "", tuple(lines)))
+    if story.others:
+        job = line(first.labels.get("job", ""), 60)
+        heading = f"Also unusual in {job} {'then' if over else 'now'}, the most unusual first"
+        sections.append((heading, tuple(_other_line(other) for other in story.others)))
+    if story.problem:
+        sections.append(("", (f"{story.problem}; numbers and picture are missing.",)))
+    return Message(
+        key=group.key,
+        status=group.status,
+        severity=line(group.severity, 20),
+        title=_title(group, story, now),
+        sections=tuple(sections),
+        links=_links(group, first, grafana_url, now),
+        picture=picture,
+    )
+
+
+def summary(
+    groups: int, alerts: int, counts: dict[str, list[tuple[str, int]]], url: str
+) -> Message:
+    """Return one message for more groups than anybody reads.
+
+    Parameters
+    ----------
+    groups, alerts : int
+    counts : dict of list of (str, int)
+        By what, the names with the most groups.
+    url : str
+        Alertmanager's address.
+    """
+    sections = tuple(
+        (f"By {what}", tuple(f"{line(name, 80) or 'none'}: {count:,}" for name, count in rows))
+        for what, rows in counts.items()
+    )
+    address = inert.link(url)
+    return Message(
+        key="",
+        status="firing",
+        severity="critical",
+        title=f"{groups:,} groups of alerts changed at once ({alerts:,} alerts): "
+        "this is the only message about them",
+        sections=sections,
+        links=(("Alertmanager", address),) if address else (),
+    )
+
+
+def plain(message: Message) -> str:
+    """Return all but the title as plain text, for services that show no more than that."""
+    parts = []
+    for heading, lines in message.sections:
+        parts.append("\n".join(([f"{heading}:"] if heading else []) + list(lines)))
+    parts.append("\n".join(f"{name}: {address}" for name, address in message.links))
+    return "\n\n".join(filter(None, parts))
+
+
+def html(message: Message) -> str:
+    """Return the message as HTML for mail; the picture is referred to by its name."""
+    e = inert.markup
+    out = [
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{e(message.title)}</title></head>"
+        '<body style="font-family: sans-serif; font-size: 14px; color: #1a1a1a">'
+        f'<div style="border-left: 5px solid {message.colour}; padding-left: 12px; '
+        'overflow-wrap: anywhere; max-width: 820px">'
+        f'<p style="font-size: 16px"><strong>{e(message.title)}</strong></p>'
+    ]
+    for position, (heading, lines) in enumerate(message.sections):
+        if heading:
+            out.append(f"<p><strong>{e(heading)}</strong></p>")
+            out.append("<ul>" + "".join(f"<li>{e(text)}</li>" for text in lines) + "</ul>")
+        else:
+            out.extend(f"<p>{e(text)}</p>" for text in lines)
+        if position == 0 and message.picture:
+            out.append(
+                f'<p><img src="cid:{PICTURE}" width="800" alt="The series, its normal band '
+                'and the anomaly"></p>'
+            )
+    links = " &nbsp; ".join(f'<a href="{e(to)}">{e(name)}</a>' for name, to in message.links)
+    out.append(f"<p>{links}</p>")
+    # Apprise makes the plain part of this, in which an address is only what can be read.
+    out.append('<div style="font-size: 11px; color: #6a6a6a">')
+    out.extend(f"{e(name)}: {e(address)}<br>" for name, address in message.links)
+    out.append("</div></div></body></html>")
+    return "\n".join(out)
+
+
+def slack(message: Message) -> dict[str, Any]:
+    """Return the message as Slack's JSON.
+
+    Everything but the title is rich text, in which nothing has a meaning but its own elements;
+    the title is what a notification shows.
+    """
+
+    def text(words: str, **style: bool) -> dict[str, Any]:
+        return {"type": "text", "text": words} | ({"style": style} if style else {})
+
+    elements: list[dict[str, Any]] = []
+    for heading, lines in message.sections:
+        body = [text(f"{heading}\n", bold=True)] if heading else []
+        body.append(text("\n".join(f"• {one}" if heading else one for one in lines) + "\n"))
+        elements.append({"type": "rich_text_section", "elements": body})
+    links: list[dict[str, Any]] = []
+    for name, address in message.links:
+        links += [{"type": "link", "url": address, "text": name}, text("   ")]
+    if links:
+        elements.append({"type": "rich_text_section", "elements": links[:-1]})
+    title = inert.slack(message.title)
+    return {
+        "text": title,
+        "mrkdwn": False,
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "attachments": [
+            {
+                "color": message.colour,
+                "fallback": title,
+                "blocks": [{"type": "rich_text", "elements": elements}],
+            }
+        ],
+    }
+
+
+def _first(group: Group, story: Story) -> Alert:
+    """Return the alert a message begins with: one that can be explained, if there is one."""
+    return story.subjects[0].alert if story.subjects else group.alerts[0]
+
+
+def _title(group: Group, story: Story, now: float) -> str:
+    first = _first(group, story)
+    job = line(first.labels.get("job", ""), 40)
+    more = group.firing + group.resolved - 1
+    tail = f" and {more:,} more" if more > 0 else ""
+    where = f"{job}: " if job else ""
+    if group.status == "resolved":
+        until = max(alert.until for alert in group.alerts)
+        since = min(alert.since for alert in group.alerts)
+        worst = ""
+        if story.subjects:
+            since = min(subject.anomaly.since for subject in story.subjects)
+            worst = f", at its worst {deviation(story.subjects[0].anomaly)}"
+        what = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 50)
+        return line(
+            f"[RESOLVED] {where}{what}{tail}, over after {ago(until - since)}{worst}", TITLE
+        )
+    mark = f"[{line(group.severity, 12).upper() or 'FIRING'}] "
+    if story.subjects:
+        anomaly = story.subjects[0].anomaly
+        what = f"{line(anomaly.signal, 50)} {deviation(anomaly)}"
+        return line(f"{mark}{where}{what}{tail}, since {clock(anomaly.since, now)}", TITLE)
+    what = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 60)
+    said = line(first.annotations.get("summary", ""), 80).rstrip(".")
+    about = said or what
+    return line(f"{mark}{where}{about}{tail}, since {clock(first.since, now)}", TITLE)
+
+
+def _alert_line(alert: Alert, now: float) -> str:
+    apart = line(
+        " ".join(
+            f"{k}={v}"
+            for k, v in sorted(alert.labels.items())
+            if k not in ("alertname", "job", "severity", "category", names.KIND, names.SIGNAL)
+        ),
+        120,
+    )
+    what = alert.annotations.get("description") or alert.annotations.get("summary", "")
+    name = alert.labels.get(names.SIGNAL) or alert.labels.get("alertname", "")
+    when = (
+        f"Firing since {clock(alert.since, now)} ({ago(now - alert.since)})."
+        if alert.firing
+        else f"Over: {clock(alert.since, now)} to {clock(alert.until, now)}."
+    )
+    return " ".join(
+        filter(None, (f"{line(name, 60)}{f' {apart}' if apart else ''}:", line(what), when))
+    )
+
+
+def _other_line(other: Other) -> str:
+    apart = told_apart(other.labels)
+    seen = number(other.observed, other.kind, other.signal)
+    due = number(other.expected, other.kind, other.signal)
+    name = f"{line(other.signal, 60)}{f' {apart}' if apart else ''}"
+    return f"{name} ({other.kind}): {seen} instead of {due}, score {other.score:.1f}"
+
+
+def _links(group: Group, alert: Alert, grafana_url: str, now: float) -> tuple[tuple[str, str], ...]:
+    """Return the places to look; each is only shown, never fetched."""
+    dashboard = alert.annotations.get("dashboard_url", "")
+    if grafana_url:
+        begin, end = int(alert.since - 3600) * 1000, int(alert.until + 1800 if alert.until else now)
+        asked = "&".join(
+            f"var-{k}={quote(alert.labels[k], safe='')}"
+            for k in (names.SIGNAL, "job")
+            if k in alert.labels
+        )
+        dashboard = f"{grafana_url}/d/anomaly-overview?{asked}&from={begin}&to={end}000"
+    silence = ""
+    if group.status == "firing" and group.url:
+        # Every label: without one the silence would be wider than the group.
+        matchers = ",".join(f"{k}={promql.quoted(v)}" for k, v in sorted(group.labels.items()))
+        silence = f"{group.url.rstrip('/')}/#/silences/new?filter={quote(f'{{{matchers}}}')}"
+    found = (
+        ("Dashboard", dashboard),
+        ("Runbook", alert.annotations.get("runbook_url", "")),
+        ("Silence", silence),
+        ("Prometheus", alert.url),
+    )
+    return tuple((name, inert.link(url)) for name, url in found if inert.link(url))
