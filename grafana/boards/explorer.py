@@ -134,7 +134,7 @@ def _series() -> dashboard.QueryVariable:
         chosen("series", "Series", every)
         .query({"qryType": 3, "query": every, "refId": "variable"})
         # A result reads {label="value",...} value time.
-        .regex(r"/^\{(.*)\} \S+ \d+$/")
+        .regex(r"/^\{(.*)\} \S+ \S+$/")
         .sort(models.VariableSort.DISABLED)
     )
 
@@ -245,7 +245,7 @@ def _share() -> timeseries.Panel:
         query(
             f"abs(anomaly_observed{{{_SERIES}}} - anomaly_expected{{{_SERIES}}}) / {half}",
             "A",
-            "deviation",
+            "half widths",
         ),
         query(f"anomaly_score{{{_SERIES}}}", "B", "score"),
         steps=((None, "transparent"), (1, BAD)),
