@@ -141,7 +141,11 @@ DAMAGES: dict[str, Damage] = {
         _targets(board), "legendFormat", r"\{\{(\w+)\}\}", r"{{\1s}}", rng
     ),
     "name of an edge": lambda board, rng: _replaced(
-        _targets(board), "legendFormat", r"^(lower|upper|expected|anomalous)$", r"\1s", rng
+        [t for t in _targets(board) if "anomaly_" in t["expr"]],
+        "legendFormat",
+        r"^(lower|upper|expected|anomalous)$",
+        r"\1s",
+        rng,
     ),
     "band to nothing": _fill_to("lowest"),
     "band to another line": _fill_to("expected"),

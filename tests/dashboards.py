@@ -223,7 +223,11 @@ def _misnamed(panel: Board) -> Iterator[str]:
         name = target.get("legendFormat") or columns.get(f"Value #{target['refId']}")
         name = name or panel["title"].lower()
         made_of = re.findall(r"anomaly_(\w+)\{", target["expr"])
-        if name in MEANS and [m for m in made_of if m != "state" or name == m] != MEANS[name]:
+        if (
+            made_of
+            and name in MEANS
+            and [m for m in made_of if m != "state" or name == m] != MEANS[name]
+        ):
             yield f"{name} is made of {MEANS[name]}, not {target['expr']}"
 
 
@@ -280,7 +284,7 @@ def variables(board: Board, answers: Answers, given: Values) -> Values:
                 raise ValueError(f"${name} cannot be {chosen}")
             values[name] = chosen
         else:
-            values[name] = given.get(name, variable["allValue"])
+            values[name] = given.get(name, variable.get("allValue") or offered)
             missing = set(values[name]) - set(offered) if name in given else set()
             if missing:
                 raise ValueError(f"${name} cannot be {missing}")

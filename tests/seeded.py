@@ -99,8 +99,6 @@ def _lines() -> Iterator[str]:
     yield from _series("ALERTS", {"alertname": "AnomalyLatency", **firing, **own}, late, 1.0)
     own = {"category": "meta", "signal": "churn_cpu", **DETECTOR}
     yield from _series("ALERTS", {"alertname": "AnomalyScoresStale", **firing, **own}, late, 1.0)
-    # The expression of the overlay's own query.
-    yield from _series("job:checkout_latency:p99", {"job": "checkout"}, TIMES, 0.3)
 
 
 def _signal(made: Made, rng: np.random.Generator, phase: int) -> Iterator[str]:
@@ -108,7 +106,10 @@ def _signal(made: Made, rng: np.random.Generator, phase: int) -> Iterator[str]:
     labels = {"signal": made.signal, "kind": made.kind, **made.labels}
     wave = np.sin(2 * np.pi * TIMES / 86_400 + phase)
     expected = made.usual * (1 + 0.3 * wave)
-    off = rng.normal(0, 0.3, len(TIMES))
+    off = rng.normal(0, 0.25, len(TIMES))
+    for back in BEFORE:
+        usual = expected + rng.permutation(off) * made.half
+        yield from _series(names.OBSERVED, labels, TIMES - back, usual)
     if made.anomalous:
         off[TIMES >= ONSET] += 3.0
     score = np.minimum(np.abs(off), 2.0)
@@ -116,8 +117,9 @@ def _signal(made: Made, rng: np.random.Generator, phase: int) -> Iterator[str]:
     observed = expected + off * made.half
     scored = made.state == names.State.OK
     yield from _series(names.OBSERVED, labels, TIMES, observed)
-    for back in BEFORE:
-        yield from _series(names.OBSERVED, labels, TIMES - back, observed)
+    if made.signal == "checkout_latency":
+        # The expression of the overlay's own query.
+        yield from _series("job:checkout_latency:p99", made.labels, TIMES, observed)
     if scored:
         yield from _series(names.EXPECTED, labels, TIMES, expected)
         yield from _series(names.LOWER, labels, TIMES, expected - made.half)

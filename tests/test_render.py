@@ -50,7 +50,7 @@ def test_every_band_is_drawn(answers: Answers) -> None:
             continue
         assert len(shown["bands"]) == bands(panel), where
     named = {
-        f"{number}.png": f"{name}-{one['panel']['id'] or 'band'}.png"
+        f"{number}.png": f"{name}-{one['panel'].get('id', 'band')}.png"
         for number, (name, one) in enumerate(given)
     }
     for old, new in named.items():
@@ -110,7 +110,8 @@ def _finite(value: float | None) -> float | None:
 
 def _name(legend: str, labels: dict[str, str]) -> str:
     if legend == "__auto":
-        return json.dumps(labels)
+        inside = ", ".join(f'{key}="{text}"' for key, text in labels.items() if key != "__name__")
+        return f"{labels.get('__name__', '')}{{{inside}}}"
     for key, text in labels.items():
         legend = legend.replace(f"{{{{{key}}}}}", text)
     return legend

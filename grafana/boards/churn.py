@@ -18,11 +18,11 @@ from boards.parts import (
     WARN,
     Panel,
     annotation,
-    any_of,
     board,
     chosen,
     link,
     query,
+    some_of,
     timeline,
     value,
 )
@@ -46,7 +46,7 @@ def churn() -> dashboard.Dashboard:
         )
         .with_variable(chosen("job", "Job", "label_values(churn_model_info, job)"))
         .with_variable(
-            any_of("instance", "Instance", 'label_values(churn_model_info{job="$job"}, instance)')
+            some_of("instance", "Instance", 'label_values(churn_model_info{job="$job"}, instance)')
         )
         .annotation(annotation("Alerts", _ALERTS, "red", "{{alertname}}", "{{signal}} of {{job}}"))
         .annotation(

@@ -25,6 +25,7 @@ def quality() -> list[Panel]:
                 legend="{{check}}",
             ),
             unit=units.PercentUnit,
+            up_to=0.01,
         ),
         lines(
             "Missing values by feature",
@@ -40,12 +41,14 @@ def quality() -> list[Panel]:
                 legend="{{feature}} {{check}} of {{instance}}",
             ),
             unit=units.PercentUnit,
+            up_to=0.01,
         ),
         lines(
             "Repeated customers",
             "Share of the window's customers that repeat another one of it.",
             query(f"churn_window_duplicate_ratio{{{_OF}}}", legend="{{instance}}"),
             unit=units.PercentUnit,
+            up_to=0.01,
         ),
     ]
 
@@ -82,12 +85,14 @@ def drift() -> list[Panel]:
             "below 1.",
             query(over, legend="{{feature}} of {{instance}}"),
             steps=_EDGE,
+            up_to=1.2,
         ),
         lines(
             "Predictions beyond chance",
             "The same for what the model says: its scores and classes.",
             query(said, legend="{{output}} of {{instance}}"),
             steps=_EDGE,
+            up_to=1.2,
         ),
         of_job("Share predicted to churn", "churn_prediction_mix", units.PercentUnit),
         lines(
@@ -112,5 +117,6 @@ def drift() -> list[Panel]:
             "Drifted features",
             "Features whose distance is beyond chance and large enough to matter.",
             query(f"drifted_columns_count{{{_OF}}}", legend="{{instance}}"),
+            up_to=3,
         ),
     ]

@@ -254,7 +254,7 @@ def _share() -> timeseries.Panel:
 
 def _before() -> timeseries.Panel:
     """The season with one's own eyes."""
-    return lines(
+    panel = lines(
         "3. The same hours a day and a week ago",
         "The past that the expected value is made of, as far as it was observed.",
         query(f"anomaly_observed{{{_SERIES}}}", "A", "now"),
@@ -262,3 +262,4 @@ def _before() -> timeseries.Panel:
         query(f"anomaly_observed{{{_SERIES}}} offset 1w", "C", "a week ago"),
         height=12,
     )
+    return panel.override_by_query("A", [fixed("text"), set_to("custom.lineWidth", 2)])

@@ -9,13 +9,15 @@ from boards.parts import (
     BAD,
     GOOD,
     HEALTH,
+    STATES,
     WARN,
     Panel,
     annotation,
-    any_of,
     board,
+    fixed,
     lines,
     query,
+    some_of,
     timeline,
     value,
 )
@@ -28,9 +30,9 @@ def health() -> dashboard.Dashboard:
     """Return the dashboard."""
     made = (
         board(HEALTH, "The detector: what it sees, how late, what fails, what it costs.")
-        .with_variable(any_of("job", "Job", "label_values(detector_build_info, job)"))
+        .with_variable(some_of("job", "Job", "label_values(detector_build_info, job)"))
         .with_variable(
-            any_of(
+            some_of(
                 "instance", "Instance", 'label_values(detector_build_info{job=~"$job"}, instance)'
             )
         )
@@ -103,14 +105,25 @@ def _numbers() -> list[Panel]:
     ]
 
 
+def _series_by_state() -> Panel:
+    """One query a state, so that each has the colour it has everywhere."""
+    panel = lines(
+        "Series by state",
+        "Warming up: less than a day of history. Masked: a mask, or a closed gate.",
+        *(
+            query(f'sum(detector_series{{{_OF},state="{words.replace(" ", "_")}"}})', ref, words)
+            for ref, (words, _) in zip("ABCDE", STATES.values(), strict=True)
+        ),
+        stacked=True,
+    )
+    for ref, (_, color) in zip("ABCDE", STATES.values(), strict=True):
+        panel = panel.override_by_query(ref, [fixed(color)])
+    return panel
+
+
 def _sight() -> list[Panel]:
     return [
-        lines(
-            "Series by state",
-            "Warming up: less than a day of history. Masked: a mask, or a closed gate.",
-            query(f"sum by (state) (detector_series{{{_OF}}})", legend="{{state}}"),
-            stacked=True,
-        ),
+        _series_by_state(),
         timeline(
             "Evaluation of each signal",
             "Whether the last evaluation of the signal succeeded.",

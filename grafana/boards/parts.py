@@ -98,8 +98,12 @@ def lines(
     unit: str = units.Short,
     steps: Steps = (),
     stacked: bool = False,
+    up_to: float | None = None,
 ) -> timeseries.Panel:
-    """Return a panel of lines over time, with a legend and gaps where there is no data."""
+    """Return a panel of lines over time, with a legend and gaps where there is no data.
+
+    `up_to` is what the axis shows at least, from 0 on: zeros alone would be drawn on 0 to 100.
+    """
     panel = (
         timeseries.Panel()
         .title(title)
@@ -109,6 +113,7 @@ def lines(
         .height(height)
         .unit(unit)
         .targets(list(queries))
+        .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
         .line_width(1)
         .fill_opacity(0)
         .show_points(common.VisibilityMode.NEVER)
@@ -119,9 +124,11 @@ def lines(
     if steps:
         style = build.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
         panel = panel.thresholds(thresholds(steps)).thresholds_style(style)
+    if up_to is not None:
+        panel = panel.min(0).axis_soft_max(up_to)
     if stacked:
         stack = build.StackingConfig().mode(common.StackingMode.NORMAL)
-        panel = panel.stacking(stack).fill_opacity(40)
+        panel = panel.stacking(stack).fill_opacity(40).min(0)
     return panel
 
 
@@ -199,10 +206,15 @@ def chosen(name: str, label: str, values: str) -> dashboard.QueryVariable:
     )
 
 
-def any_of(name: str, label: str, values: str) -> dashboard.QueryVariable:
-    """Return a variable for any number of values; at first all, and series without the label."""
+def some_of(name: str, label: str, values: str) -> dashboard.QueryVariable:
+    """Return a variable for any number of the values of a label; all of them at first."""
     every = models.VariableOption(text="All", value="$__all", selected=True)
-    return chosen(name, label, values).multi(True).include_all(True).all_value(".*").current(every)
+    return chosen(name, label, values).multi(True).include_all(True).current(every)
+
+
+def any_of(name: str, label: str, values: str) -> dashboard.QueryVariable:
+    """Return a variable for any number of values; all is also what does not have the label."""
+    return some_of(name, label, values).all_value(".*")
 
 
 def link(uid: str, **variables: str) -> str:

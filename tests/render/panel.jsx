@@ -12,7 +12,7 @@ import {
 import { GlobalStyles, PanelChrome, TimeSeries, TooltipDisplayMode } from '@grafana/ui';
 import { createRoot } from 'react-dom/client';
 
-const theme = createTheme({ colors: { mode: 'light' } });
+const theme = createTheme();
 
 // Grafana's own registry is not exported: what is not listed here is not applied.
 function registry(panel) {
@@ -93,7 +93,7 @@ window.draw = (given) =>
               timeZone="utc"
               width={innerWidth}
               height={innerHeight}
-              legend={{ calcs: [], placement: 'bottom', displayMode: 'list', showLegend: true }}
+              legend={panel.options.legend}
               options={{ legend: panel.options.legend, tooltip: { mode: TooltipDisplayMode.None } }}
             >
               {(config) => {

@@ -22,12 +22,12 @@ const bundle = buildSync({
   write: false,
   format: 'iife',
   jsx: 'automatic',
-  loader: { '.svg': 'dataurl', '.woff': 'dataurl', '.woff2': 'dataurl', '.png': 'dataurl' },
+  loader: { '.svg': 'dataurl', '.woff': 'dataurl', '.woff2': 'dataurl', '.png': 'dataurl', '.ttf': 'dataurl' },
   define: { 'process.env.NODE_ENV': '"production"', global: 'window' },
   outdir: 'memory',
   logLevel: 'error',
 }).outputFiles;
-const script = bundle.find((file) => file.path.endsWith('.js')).text;
+const [script, style] = ['.js', '.css'].map((end) => bundle.find((f) => f.path.endsWith(end)).text);
 
 async function executable() {
   if (process.env.CHROMIUM) {
@@ -43,16 +43,23 @@ const browser = await driver.launch({
   args: [...args, '--no-sandbox'],
 });
 const drawn = [];
+const PAGE = '<!doctype html><body style="margin:0"><div id="root"></div></body>';
 try {
-  const page = await browser.newPage({ viewport: { width: 1240, height: 500 } });
+  const page = await browser.newPage({ locale: 'en-US', viewport: { width: 1240, height: 500 } });
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
-  await page.setContent('<!doctype html><body style="margin:0"><div id="root"></div></body>');
+  // The components keep settings in the storage of a site; a blank page has none. Nothing is fetched.
+  await page.route('**', (route) => route.fulfill({ contentType: 'text/html', body: PAGE }));
+  await page.goto('http://localhost/');
+  await page.addStyleTag({ content: style });
   await page.addScriptTag({ content: script });
+  if (errors.length) {
+    throw new Error(`the page does not load: ${errors}`);
+  }
   for (const [number, given] of panels.entries()) {
     const shown = await page.evaluate((one) => window.draw(one), given);
-    const box = page.locator('#root > *').first();
-    await box.screenshot({ path: join(out, `${number}.png`) });
+    const { width, height } = given;
+    await page.screenshot({ path: join(out, `${number}.png`), clip: { x: 0, y: 0, width, height } });
     drawn.push({ ...shown, errors: errors.splice(0) });
   }
 } finally {
