@@ -183,7 +183,10 @@ def panel_faults(panel: Board) -> Iterator[str]:
     if {t["id"] for t in panel.get("transformations") or []} - TRANSFORMATIONS:
         yield "a transformation that Grafana does not have"
     for target in targets:
-        if re.search(r"\b(rate|irate|increase)\([^\[]*\[(?!\$__rate_interval\])", target["expr"]):
+        if re.search(
+            r"\b(rate|irate|increase|avg_over_time)\([^\[]*\[(?!\$__rate_interval\])",
+            target["expr"],
+        ):
             yield f"rates are taken over $__rate_interval: {target['expr']}"
         if panel["type"] == "timeseries" and (target.get("instant") or not target.get("range")):
             yield "a picture over time needs a query over time"
