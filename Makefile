@@ -6,7 +6,7 @@ AT ?=
 SEED ?= 7
 SETS ?= nab synth
 
-.PHONY: demo up down test check fmt golden bench bench-cost install tools static
+.PHONY: demo up down test check fmt golden render bench bench-cost install tools static
 
 ## The main job, end to end: faults in, Slack and e-mail messages out. make demo AT="Sun 04:00"
 demo: install
@@ -21,11 +21,11 @@ down: install
 
 ## Everything, from nothing.
 test: tools static
-	@$(BIN)/pytest
+	@$(BIN)/pytest -m "not render"
 
 ## The gate before a commit: everything but the end-to-end tests.
 check: tools static
-	@$(BIN)/pytest -m "not e2e" --numprocesses 2
+	@$(BIN)/pytest -m "not e2e and not render" --numprocesses 2
 
 static: install
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt" >&2; exit 1; }
@@ -38,7 +38,13 @@ fmt: install
 
 ## Rewrites the files in tests/golden and the dashboards; read the difference before committing.
 golden: tools
-	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m "not e2e"
+	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m "not e2e and not render"
+
+## Draws the dashboards with Grafana's own component, into .run/render; needs node and npm.
+render: install
+	@cd tests/render && { cmp -s package-lock.json node_modules/.installed || { \
+		nice npm ci --silent && cp package-lock.json node_modules/.installed; }; }
+	@$(BIN)/pytest -m render
 
 ## Accuracy, behaviour and speed beside peers; needs the open bench (BENCH=../shared/bench).
 ## make bench SETS=all takes every set.
