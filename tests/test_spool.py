@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -58,23 +59,24 @@ def test_series_come_back_as_they_were(in_memory: int, monkeypatch: pytest.Monke
     spool.close()
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """Let no file grow beyond 4 KiB, as a full disk would."""
+    """Let no file grow beyond 4 KiB, as a full disk would; pytest's own report is a file too."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, ignored)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
-def test_a_full_disk_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_disk: None
-) -> None:
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "IN_MEMORY", 1)
     spool = Spool(tmp_path)
     spool.begin(60)
-    with pytest.raises(ConfigError, match="cannot be set aside.*TMPDIR or --cache"):
+    refused = pytest.raises(ConfigError, match="cannot be set aside.*TMPDIR or --cache")
+    with full_disk(), refused:
         spool.add(chunk(KEYS, 0, 1000, 60))
     spool.close()
