@@ -112,20 +112,19 @@ def minute(tmp_path: Path) -> Iterator[Minute]:
 def watched(minute: Minute) -> Rows:
     """Look on until `STEPS` steps were exposed; the traffic of one job ends on the way."""
     rows: Rows = {}
-    seen: list[int] = []
+    before: tuple[int, dict[str, dict[str, float]]] | None = None
     deadline = time.monotonic() + 240
     while len(rows) < 2 * STEPS:
         assert time.monotonic() < deadline, f"{len(rows)} rows"
         minute.feed()
         look = minute.exposed()
-        if look is not None:
+        # Two looks that agree: one alone may have met a step half published.
+        if look is not None and look == before:
             at, jobs = look
-            # The second look at a step: the first may have met it half published.
-            if seen and seen[-1] == at:
-                rows |= {(job, at): row for job, row in jobs.items()}
-            seen.append(at)
+            rows |= {(job, at): row for job, row in jobs.items()}
             if len(rows) >= STEPS // 2 and minute.broken_from == sys.maxsize:
                 minute.broken_from = minute.written + STEP
+        before = look
         time.sleep(0.5)
     return rows
 
