@@ -28,7 +28,7 @@ from scenarios import (
 
 HISTORIES = [15, 28]
 YOUNG = pytest.param(
-    3, marks=pytest.mark.xfail(strict=False, reason="the edge of a young series is wide")
+    3, marks=pytest.mark.xfail(strict=True, reason="the edge of a young series is wide")
 )
 
 

@@ -112,8 +112,8 @@ def test_alertmanager_pages_the_same(tmp_path: Path) -> None:
         ours.setdefault(dict(page.group)["job"], []).append((named, page.repeated))
     assert told(messages) == ours
     # Every kind of page is there: new, joined, come again, reminded; and the short one is not.
-    assert [kind for _, kind in ours["a"]] == [False, False, False]
-    assert True in [kind for _, kind in ours["b"]]
+    assert [repeated for _, repeated in ours["a"]] == [False, False, False]
+    assert any(repeated for _, repeated in ours["b"])
     assert "c" not in ours
 
 
