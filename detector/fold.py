@@ -33,7 +33,7 @@ from detector.channels import (
     smoothed,
 )
 from detector.kernels import Z_LIMIT, jit, tail_evidence
-from detector.models.baseline import BLOCKS
+from detector.levels import CALM, EPISODE, SPENT, learn
 from detector.series import Bool, Float, Int
 
 # An episode ends when the score falls below this (or after five calm steps inside the band).
@@ -42,11 +42,6 @@ LEAVE = 0.65
 CAPPED = 0.99
 # The trend says no more beyond twice its edge.
 TREND_LIMIT = 2.0
-
-# Hours after which a change is no incident any more but the new level.
-LASTING_HOURS = 12
-
-CALM, EPISODE, SPENT = 0, 1, 2
 
 
 @jit
@@ -140,7 +135,7 @@ def fold(
                 push(state.recent[s], 0.0)
                 state.scores[s] = 0.0
                 if taking[t]:
-                    _learn(x, x - season, taught[s, t], positions[t], state, s)
+                    learn(x, x - season, taught[s, t], positions[t], state, s)
                 continue
             z = min(max(r / scale, -Z_LIMIT), Z_LIMIT)
             still = x == state.last[s]
@@ -217,7 +212,7 @@ def fold(
                 anomalous[s, t] = 1
                 _share(found, shaped, trend, normal.edge[s], evidence[s, t])
             if taking[t]:
-                _learn(x, x - season, taught[s, t], positions[t], state, s)
+                learn(x, x - season, taught[s, t], positions[t], state, s)
 
 
 @jit
@@ -315,41 +310,3 @@ def _share(found: Float, shaped: bool, trend: float, edge: float, out: Float) ->
         total += out[c]
     for c in range(CHANNELS):
         out[c] = out[c] / total if total > 0.0 else 1.0 / CHANNELS
-
-
-@jit
-def _learn(x: float, residual: float, taught: bool, position: int, state: State, s: int) -> None:
-    """Collect the hour's residuals and samples; when it is over, renew the levels.
-
-    Medians need no weights: an incident of some hours is a minority of the day. Inside an
-    episode the level is held, and with it the band, until it has lasted for half a day: then
-    most of the day was spent there, and it is the level.
-    """
-    size = state.hour.shape[2]
-    for k in range(2):
-        v = residual if k == 0 else x
-        if taught and v == v and state.filled[s, k] < size:
-            state.hour[s, k, state.filled[s, k]] = v
-            state.filled[s, k] += 1
-    if (position + 1) % size == 0:
-        if state.flags[s, 0] == EPISODE:
-            state.flags[s, 2] += 1
-        for k in range(2):
-            ring = state.blocks[s] if k == 0 else state.raw[s]
-            n = state.filled[s, k]
-            for i in range(BLOCKS - 1):
-                ring[i] = ring[i + 1]
-            ring[BLOCKS - 1] = kernels.quantile(state.hour[s, k, :n], 0.5)
-            state.filled[s, k] = 0
-            lasting = state.flags[s, 2] >= LASTING_HOURS
-            if k == 1 or state.flags[s, 0] != EPISODE or lasting:
-                level = middle(ring)
-                if level == level:
-                    state.level[s, k] = level
-
-
-@jit
-def middle(ring: Float) -> float:
-    """Median of a ring of block medians; NaN when fewer than a quarter are known."""
-    known = ring[~np.isnan(ring)]
-    return float(kernels.quantile(known, 0.5)) if 4 * known.shape[0] >= ring.shape[0] else np.nan

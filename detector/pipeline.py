@@ -19,9 +19,10 @@ from detector import score
 from detector.channels import Normal, State
 from detector.errors import ConfigError
 from detector.lesson import lesson, local_times, taught
+from detector.matrices import extended, held, stacked
 from detector.models import registry
 from detector.models.baseline import DAY, Baseline
-from detector.series import Bool, Int, Labels, Scores, SeriesMatrix, Signal, empty_matrix
+from detector.series import Int, Labels, Scores, SeriesMatrix, Signal, empty_matrix
 
 # The fold starts this many steps before the boundary, so that an episode in course goes on.
 LEAD_STEPS = 60
@@ -108,7 +109,7 @@ class Evaluation:
         known = history.between(boundary - schedule.history, boundary)
         labels = (known.labels[s] for s in np.flatnonzero(~known.absent.all(axis=1)))
         first, _ = schedule.history_times(boundary)
-        self._history = _extended(known.aligned(tuple(sorted(labels))), first, boundary)
+        self._history = extended(known.aligned(tuple(sorted(labels))), first, boundary)
         self._labels = self._history.labels
         self._begun = False
 
@@ -203,12 +204,12 @@ class Evaluation:
             self.boundary - self.schedule.history, self.boundary
         )
         first, _ = self.schedule.history_times(self.boundary)
-        added = _extended(past.aligned(new), first, self.boundary)
+        added = extended(past.aligned(new), first, self.boundary)
         if not self._begun:
-            self._history = _stacked(self._history, added)
+            self._history = stacked(self._history, added)
             self._labels += new
             return
-        steps = _held(added, self.schedule.step).between(
+        steps = held(added, self.schedule.step).between(
             self.schedule.fold_start(self.boundary), self.boundary
         )
         baseline, normal, state = self._fitted(added, steps)
@@ -273,47 +274,13 @@ def replay(
     while boundary < end:
         evaluation = Evaluation(signal, schedule, boundary, profile_grid)
         upto = min(evaluation.due, end)
-        window = _extended(samples.between(evaluation.next_time, upto), evaluation.next_time, upto)
+        window = extended(samples.between(evaluation.next_time, upto), evaluation.next_time, upto)
         seen = (window.labels[s] for s in np.flatnonzero(~window.absent.all(axis=1)))
         evaluation.admit(tuple(key for key in seen if key not in evaluation.labels))
         scores = _from(evaluation.advance(window.aligned(evaluation.labels)), start)
         if len(scores.times):
             yield scores
         boundary = evaluation.due
-
-
-def fill_zero(
-    samples: SeriesMatrix, presence: Mapping[Labels, np.ndarray], sibling: Bool | None = None
-) -> SeriesMatrix:
-    """Turn absence into zero where the job, or a sibling series, was there.
-
-    Parameters
-    ----------
-    samples : SeriesMatrix
-        [S, T] samples of a signal whose policy is ``missing="zero"``.
-    presence : mapping from Labels to bool[T]
-        Where `up` was 1, keyed by its (instance, job) labels; empty when unknown.
-    sibling : bool[T], optional
-        Where any series of the signal has a sample, when `samples` are not all of them.
-
-    Returns
-    -------
-    SeriesMatrix
-        A sample that is present but NaN stays NaN: a ratio of nothing to nothing is no zero.
-    """
-    of_these = ~samples.absent.all(axis=0) & bool(samples.labels)
-    any_sibling = of_these if sibling is None else sibling
-    values, absent = samples.values.copy(), samples.absent.copy()
-    for s, key in enumerate(samples.labels):
-        identity = {(k, v) for k, v in key if k in ("job", "instance")}
-        there = any_sibling.copy()
-        for target, up in presence.items():
-            if identity and identity <= set(target):
-                there |= up
-        fill = samples.absent[s] & there
-        values[s, fill] = 0.0
-        absent[s, fill] = False
-    return replace(samples, values=values, absent=absent)
 
 
 def _from(scores: Scores, start: int) -> Scores:
@@ -326,55 +293,6 @@ def _from(scores: Scores, start: int) -> Scores:
             name: getattr(scores, name)[:, a:]
             for name in ("observed", "expected", "lower", "upper", "score", "evidence", "state")
         },
-    )
-
-
-def _extended(window: SeriesMatrix, first: int, end: int) -> SeriesMatrix:
-    """Return `window` on the full grid first..end, absent where there was no column."""
-    times = np.arange(first, end, window.step)
-    if np.array_equal(times, window.times):
-        return window
-    values = np.full((len(window.labels), len(times)), np.nan)
-    absent = np.ones(values.shape, bool)
-    at = (window.times - first) // window.step
-    values[:, at] = window.values
-    absent[:, at] = window.absent
-    mask = None
-    if window.mask is not None:
-        mask = np.zeros(values.shape, np.uint8)
-        mask[:, at] = window.mask
-    return replace(window, times=times, values=values, absent=absent, mask=mask)
-
-
-def _held(samples: SeriesMatrix, step: int) -> SeriesMatrix:
-    """Return the samples on a finer grid, each held until the next."""
-    times = samples.step // step
-    return replace(
-        samples,
-        times=(samples.times[:, None] + np.arange(times) * step).ravel(),
-        values=samples.values.repeat(times, axis=1),
-        absent=samples.absent.repeat(times, axis=1),
-        step=step,
-        mask=None if samples.mask is None else samples.mask.repeat(times, axis=1),
-    )
-
-
-def _stacked(first: SeriesMatrix, second: SeriesMatrix) -> SeriesMatrix:
-    """Return the rows of both matrices, which share their times."""
-    mask = None
-    if first.mask is not None or second.mask is not None:
-        mask = np.concatenate(
-            [
-                np.zeros(m.values.shape, np.uint8) if m.mask is None else m.mask
-                for m in (first, second)
-            ]
-        )
-    return replace(
-        first,
-        labels=first.labels + second.labels,
-        values=np.concatenate([first.values, second.values]),
-        absent=np.concatenate([first.absent, second.absent]),
-        mask=mask,
     )
 
 

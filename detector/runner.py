@@ -11,8 +11,9 @@ from detector.allowance import Allowance
 from detector.conditions import Conditions
 from detector.export import FRESH_STEPS, Published
 from detector.masks import masked
+from detector.matrices import fill_zero
 from detector.names import State
-from detector.pipeline import Evaluation, Schedule, fill_zero
+from detector.pipeline import Evaluation, Schedule
 from detector.prometheus import Prometheus, Reading
 from detector.series import Labels, SeriesMatrix, Signal
 from detector.telemetry import Telemetry

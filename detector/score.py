@@ -27,7 +27,8 @@ from detector.channels import (
     memory_length,
     window_length,
 )
-from detector.fold import fold, middle
+from detector.fold import fold
+from detector.levels import middle
 from detector.models.baseline import BLOCKS, DAY, Baseline
 from detector.series import Bool, Int, Policy, Scores, SeriesMatrix
 

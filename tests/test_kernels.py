@@ -11,7 +11,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector import kernels
+from detector import kernels, medians
 
 NAN = math.nan
 # Samples are finite or missing: readers turn infinities into NaN.
@@ -44,7 +44,7 @@ def whole(x: list[float], period: int) -> list[float]:
 def test_column_medians(x: list[float], width: int) -> None:
     rows = naive.cut(x, width)
     out = np.empty(width)
-    kernels.column_medians(np.array(rows, float).reshape(-1, width), out)
+    medians.column_medians(np.array(rows, float).reshape(-1, width), out)
     same(out, naive.column_medians(rows, width))
 
 
@@ -54,14 +54,14 @@ def test_left_out_medians(x: list[float], period: int, most: int) -> None:
     x = whole(x, period)
     before = np.array(x, float)
     out = np.empty(len(x))
-    kernels.left_out_medians(before, period, most, out)
+    medians.left_out_medians(before, period, most, out)
     same(out, naive.left_out_medians(x, period, most))
     np.testing.assert_array_equal(before, x)
 
 
 def test_left_out_medians_never_hold_the_own_cycle() -> None:
     out = np.empty(8)
-    kernels.left_out_medians(np.array([1.0, 10, 2, 20, 30, 900, 4, 40]), 2, 2, out)
+    medians.left_out_medians(np.array([1.0, 10, 2, 20, 30, 900, 4, 40]), 2, 2, out)
     # Two cycles before the sample's own; where they do not exist, later ones.
     assert out.tolist() == [16.0, 460.0, 15.5, 455.0, 1.5, 15.0, 16.0, 460.0]
 
@@ -71,29 +71,29 @@ def test_left_out_medians_never_hold_the_own_cycle() -> None:
 def test_cycle_medians(x: list[float], period: int, most: int) -> None:
     x = whole(x, period)
     out = np.empty(period)
-    kernels.cycle_medians(np.array(x, float), period, most, out)
+    medians.cycle_medians(np.array(x, float), period, most, out)
     same(out, naive.cycle_medians(x, period, most))
 
 
 @examples(100)
 @given(x=SERIES, block=st.integers(1, 12))
 def test_block_medians(x: list[float], block: int) -> None:
-    same(kernels.block_medians(np.array(x, float), block), naive.block_medians(x, block))
+    same(medians.block_medians(np.array(x, float), block), naive.block_medians(x, block))
 
 
 @examples(100)
-@given(medians=SERIES, blocks=st.integers(1, 25), least=st.integers(1, 7))
-def test_trailing_levels(medians: list[float], blocks: int, least: int) -> None:
-    out = np.empty(len(medians) + 1)
-    kernels.trailing_levels(np.array(medians, float), blocks, least, out)
-    same(out, naive.trailing_levels(medians, blocks, least))
+@given(values=SERIES, blocks=st.integers(1, 25), least=st.integers(1, 7))
+def test_trailing_levels(values: list[float], blocks: int, least: int) -> None:
+    out = np.empty(len(values) + 1)
+    medians.trailing_levels(np.array(values, float), blocks, least, out)
+    same(out, naive.trailing_levels(values, blocks, least))
 
 
 @examples(100)
 @given(x=SERIES, half=st.integers(0, 8))
 def test_running_mean(x: list[float], half: int) -> None:
     out = np.empty(len(x))
-    kernels.running_mean(np.array(x, float), half, out)
+    medians.running_mean(np.array(x, float), half, out)
     # Sums may be reordered: huge values that cancel leave a rounding error of their size.
     size = max([abs(v) for v in naive.known(x)], default=0.0)
     slow = np.array(naive.running_mean(x, half), float)

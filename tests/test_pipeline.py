@@ -17,8 +17,9 @@ from synthetic import DAY, MONDAY, column, episodes, grid, joined, labels, matri
 from detector.backtest.files import read_csv
 from detector.errors import ConfigError
 from detector.localtime import utc_offsets
+from detector.matrices import fill_zero
 from detector.names import Mask, State
-from detector.pipeline import Evaluation, Schedule, fill_zero, replay
+from detector.pipeline import Evaluation, Schedule, replay
 from detector.score import GONE
 from detector.series import Labels, Policy, Scores, SeriesMatrix, Signal
 from detector.settings import KIND_POLICIES

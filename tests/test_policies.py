@@ -15,8 +15,9 @@ from synthetic import DAY, labels, traffic
 
 from detector.conditions import Conditions
 from detector.masks import masked
+from detector.matrices import fill_zero
 from detector.names import State
-from detector.pipeline import fill_zero, replay
+from detector.pipeline import replay
 from detector.prometheus import Prometheus
 
 

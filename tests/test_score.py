@@ -11,9 +11,10 @@ from synthetic import DAY, MONDAY, column, episodes, grid, labels, matrix, traff
 from detector import score
 from detector.channels import SPIKE, SUSTAINED
 from detector.fold import CAPPED
+from detector.matrices import fill_zero
 from detector.models import seasonal
 from detector.names import Mask, State
-from detector.pipeline import Evaluation, Schedule, fill_zero, replay
+from detector.pipeline import Evaluation, Schedule, replay
 from detector.series import Policy, Scores, Signal
 from detector.settings import KIND_POLICIES
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, MONDAY, grid, labels, matrix, traffic
 
-from detector.fold import middle
 from detector.kernels import widening
+from detector.levels import middle
 from detector.models import seasonal
 from detector.models.baseline import BLOCKS, WEEK, Baseline
 from detector.series import Float

@@ -18,8 +18,9 @@ from synthetic import DAY, labels, traffic
 
 from detector import report
 from detector.errors import ConfigError
+from detector.matrices import fill_zero
 from detector.names import CHANNELS, State
-from detector.pipeline import fill_zero, replay
+from detector.pipeline import replay
 from detector.prometheus import Prometheus
 from detector.settings import Settings
 from detector.web import serve

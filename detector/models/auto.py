@@ -10,7 +10,7 @@ import numpy as np
 
 from detector.models import seasonal, stl, zscore
 from detector.models.baseline import DAY, Baseline
-from detector.models.seasonal import ERROR_CAP
+from detector.models.experts import ERROR_CAP
 from detector.models.univariate import slots, trailing_level
 from detector.series import Float, SeriesMatrix
 

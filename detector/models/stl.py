@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detector import kernels
+from detector import medians
 from detector.models import zscore
 from detector.models.baseline import Baseline
 from detector.models.seasonal import SCALE_DAYS, WINSOR_QUANTILE
@@ -55,7 +55,7 @@ def fit_one(x: Float, first: int, day: int) -> Fit:
     lead = first % per
     padded = np.full(-(-(lead + len(x)) // per) * per, np.nan)
     padded[lead : lead + len(x)] = x
-    y = kernels.block_medians(padded, per)
+    y = medians.block_medians(padded, per)
     present = np.flatnonzero(np.isfinite(y))
     begin, end = present[0], present[-1] + 1
     y = y[begin:end]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector import kernels
+from detector import medians
 from detector.models.baseline import BLOCKS, DAY, WEEK, Baseline
+from detector.models.experts import LEAST_BLOCKS
 from detector.models.seasonal import (
-    LEAST_BLOCKS,
     LEAST_SAMPLES,
     LEAST_SECONDS,
     MAGNITUDE_FLOOR,
@@ -75,7 +75,7 @@ def fit_each(history: SeriesMatrix, fit_one: Callable[[Float, int, int], Fit]) -
         scale[s] = np.maximum(fit.scale, least_scale(x, day))
         reference[s] = _reference(x, day)
         residual = x - fit.table[slots(first, samples, day)]
-        newest = kernels.block_medians(residual[-BLOCKS * block_of(day) :], block_of(day))
+        newest = medians.block_medians(residual[-BLOCKS * block_of(day) :], block_of(day))
         blocks[s, BLOCKS - len(newest) :] = newest
     ready = (seconds >= LEAST_SECONDS - profile) & (number >= LEAST_SAMPLES) & np.isfinite(scale)
     return Baseline(
@@ -109,11 +109,11 @@ def trailing_level(x: Float, day: int) -> tuple[Float, float]:
         stays, NaN before the first.
     float
     """
-    medians = kernels.block_medians(x, block_of(day))
-    levels = np.empty(len(medians) + 1)
-    kernels.trailing_levels(medians, BLOCKS, LEAST_BLOCKS, levels)
+    hourly = medians.block_medians(x, block_of(day))
+    levels = np.empty(len(hourly) + 1)
+    medians.trailing_levels(hourly, BLOCKS, LEAST_BLOCKS, levels)
     out = np.full(len(x), np.nan)
-    out[len(x) - len(medians) * block_of(day) :] = np.repeat(levels[:-1], block_of(day))
+    out[len(x) - len(hourly) * block_of(day) :] = np.repeat(levels[:-1], block_of(day))
     return out, float(levels[-1])
 
 
@@ -137,8 +137,8 @@ def least_scale(x: Float, day: int) -> float:
 
 def _reference(x: Float, day: int) -> tuple[float, float]:
     """Return median and robust spread of the daily medians, which are those of block medians."""
-    hours = kernels.block_medians(x, block_of(day))
-    daily = kernels.block_medians(hours, max(day // block_of(day), 1))
+    hours = medians.block_medians(x, block_of(day))
+    daily = medians.block_medians(hours, max(day // block_of(day), 1))
     daily = daily[np.isfinite(daily)]
     if not len(daily):
         return np.nan, np.nan

@@ -1,0 +1,156 @@
+"""The seven experts of the default model: what each expects, and how far it is believed.
+
+The level of the last day alone; that level plus the median of the same slot of the last seven days
+or four weeks, each smoothed over neighbouring slots or not; and the level times the median ratio
+of that slot, for seasons that grow with the level. Letters: E experts, T samples, P slots a week.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detector import kernels, medians
+from detector.kernels import jit
+from detector.models.baseline import BLOCKS
+from detector.series import Float
+
+EXPERTS = 7
+# Cycles a profile remembers.
+DAYS, WEEKS = 7, 4
+# Neighbouring slots pooled on each side: a quarter of an hour in all at a minute's grid, about
+# half an hour at five minutes.
+MOST_POOLED = 7
+# Power of the inverse error in the blend: the best expert rules, near ties are averaged.
+BLEND_POWER = 6
+# Errors above five times the last-day level's own median error say nothing about a profile.
+ERROR_CAP = 5.0
+# Days after which a past error counts half.
+ERROR_HALF_LIFE = 7.0
+# Older ones do not count at all.
+ERROR_DAYS = 28
+# Share of positive samples from which seasons may grow with the level.
+POSITIVE = 0.98
+# A sample further above the level than this says nothing of a season.
+MOST_RATIO = 1e6
+# Block medians that make a level.
+LEAST_BLOCKS = BLOCKS // 4
+
+
+@jit
+def forecasts_of(x: Float, day: int, week: int, block: int) -> tuple[Float, Float]:
+    """Return each expert's left-out forecast, float64[E, T], and its table, float64[E, P]."""
+    n = x.shape[0]
+    per_week = week // day
+    forecasts = np.full((EXPERTS, n), np.nan)
+    latest = np.full((EXPERTS, week), np.nan)
+    smooth = np.empty(n)
+    medians.running_mean(x, min(day // 96, MOST_POOLED), smooth)
+    blocks = n // block
+    skip = n - blocks * block
+    levels = np.empty(blocks + 1)
+    day_table = np.empty(day)
+    spare = np.empty(n)
+
+    medians.trailing_levels(medians.block_medians(x, block), BLOCKS, LEAST_BLOCKS, levels)
+    _spread_levels(levels, block, skip, forecasts[0])
+    latest[0] = levels[blocks]
+    own = levels[blocks]
+
+    for e in (1, 2):
+        if e == 1:
+            medians.left_out_medians(smooth, day, DAYS, forecasts[e])
+            medians.cycle_medians(smooth, day, DAYS, day_table)
+            for w in range(per_week):
+                latest[e, w * day : (w + 1) * day] = day_table
+            medians.left_out_medians(x, day, DAYS, forecasts[e + 2])
+            medians.cycle_medians(x, day, DAYS, day_table)
+            for w in range(per_week):
+                latest[e + 2, w * day : (w + 1) * day] = day_table
+        else:
+            medians.left_out_medians(smooth, week, WEEKS, forecasts[e])
+            medians.cycle_medians(smooth, week, WEEKS, latest[e])
+            medians.left_out_medians(x, week, WEEKS, forecasts[e + 2])
+            medians.cycle_medians(x, week, WEEKS, latest[e + 2])
+        hourly = medians.block_medians(x - forecasts[e], block)
+        medians.trailing_levels(hourly, BLOCKS, LEAST_BLOCKS, levels)
+        _spread_levels(levels, block, skip, spare)
+        for k in (e, e + 2):
+            forecasts[k] += spare
+            latest[k] += levels[blocks]
+
+    positive = 0
+    present = 0
+    for t in range(n):
+        present += x[t] == x[t]
+        positive += x[t] > 0.0
+    if positive >= POSITIVE * present and own > 0.0:
+        # The level at the begin of a day is what a forecast for that day is made with.
+        for t in range(n):
+            level = forecasts[0, t // day * day]
+            usable = level > 0.0 and abs(smooth[t]) < MOST_RATIO * level
+            smooth[t] = smooth[t] / level if usable else np.nan
+        medians.left_out_medians(smooth, day, DAYS, forecasts[5])
+        medians.cycle_medians(smooth, day, DAYS, day_table)
+        for w in range(per_week):
+            latest[5, w * day : (w + 1) * day] = day_table
+        medians.left_out_medians(smooth, week, WEEKS, forecasts[6])
+        medians.cycle_medians(smooth, week, WEEKS, latest[6])
+        for k in (5, 6):
+            for t in range(n):
+                forecasts[k, t] *= forecasts[0, t // day * day]
+            latest[k] *= own
+            # The level of now says little of the day after next, which may be a Monday.
+            latest[k, day + 1 :] = np.nan
+    return forecasts, latest
+
+
+@jit
+def _spread_levels(levels: Float, block: int, skip: int, out: Float) -> None:
+    """Give each sample the level of its block."""
+    out[:skip] = np.nan
+    for b in range((out.shape[0] - skip) // block):
+        out[skip + b * block : skip + (b + 1) * block] = levels[b]
+
+
+@jit
+def weights_of(x: Float, forecasts: Float, day: int) -> Float:
+    """Weight experts by the inverse of their error relative to the last-day level's.
+
+    Each expert is compared on the samples it has a say on, at least half a day of them.
+    """
+    n = x.shape[0]
+    plain = np.abs(x - forecasts[0])
+    cap = ERROR_CAP * kernels.positive_quantile(plain, 0.5)
+    if not cap > 0.0:
+        cap = np.inf
+    ratio = np.full(EXPERTS, np.nan)
+    days = n // day
+    for e in range(EXPERTS):
+        error = 0.0
+        base = 0.0
+        common = 0
+        for d in range(max(days - ERROR_DAYS, 0), days):
+            day_error = 0.0
+            day_base = 0.0
+            for t in range(d * day, (d + 1) * day):
+                v = abs(x[t] - forecasts[e, t])
+                p = plain[t]
+                both = (v == v) & (p == p)
+                day_error += min(v, cap) if both else 0.0
+                day_base += min(p, cap) if both else 0.0
+                common += both
+            fade = 0.5 ** ((days - d) / ERROR_HALF_LIFE)
+            error += fade * day_error
+            base += fade * day_base
+        if common > 0 and (e == 0 or 2 * common >= day):
+            tiny = 1e-9 * cap if cap < np.inf else 1e-300
+            ratio[e] = (error + tiny) / (base + tiny)
+    best = np.inf
+    for e in range(EXPERTS):
+        if ratio[e] < best:
+            best = ratio[e]
+    weight = np.zeros(EXPERTS)
+    for e in range(EXPERTS):
+        if ratio[e] == ratio[e]:
+            weight[e] = (best / ratio[e]) ** BLEND_POWER if ratio[e] > 0.0 else 1.0
+    return weight
