@@ -14,8 +14,8 @@ from detector import names
 from detector.errors import ConfigError
 from detector.prometheus import Prometheus
 from detector.proposal import DAY, Proposal, propose
-from detector.report import print_lines
 from detector.settings import PrometheusSettings, Settings
+from detector.tables import print_table
 
 RULES_FILE = "signals.rules.yml"
 CONFIG_FILE = "detector.yml"
@@ -130,7 +130,7 @@ def as_dict(proposal: Proposal, settings: Settings) -> dict[str, Any]:
 def print_proposal(console: Console, proposal: Proposal, settings: Settings) -> None:
     """Print the signals and what they take, before anything is written."""
     header = ("signal", "kind", "library", "series", "samples a day", "query ms", "note")
-    print_lines(
+    print_table(
         console,
         header,
         [

@@ -21,7 +21,7 @@ _ANY_JOB = frozenset({"scrape", "process"})
 
 @dataclass(frozen=True)
 class Proposed:
-    """One signal that has data; `seconds` is how long the server took for a day, and for now."""
+    """One signal that has data, and what a day of it and one step took the server."""
 
     entry: Entry
     series: int

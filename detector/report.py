@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from detector import access
 from detector.condition_check import check_conditions, check_excluded_alerts
@@ -26,6 +23,7 @@ from detector.names import KINDS
 from detector.prometheus import Prometheus, Reading, rules_source
 from detector.series import Group, SeriesMatrix, Signal
 from detector.settings import Settings
+from detector.tables import print_table
 
 
 @dataclass(frozen=True)
@@ -282,7 +280,7 @@ def print_signals(console: Console, rows: list[SignalRow]) -> None:
         )
         for row in _ordered(rows)
     ]
-    print_lines(console, header, lines)
+    print_table(console, header, lines)
 
 
 def print_models(console: Console, rows: list[SignalRow]) -> None:
@@ -296,26 +294,11 @@ def print_models(console: Console, rows: list[SignalRow]) -> None:
         for (model, reason), alike in series.items():
             which = alike[0] if len(alike) == 1 else f"{len(alike)} series"
             lines.append((row.name, which, model, reason))
-    print_lines(console, ("signal", "series", "model", "why"), lines)
+    print_table(console, ("signal", "series", "model", "why"), lines)
 
 
 def _ordered(rows: list[SignalRow]) -> list[SignalRow]:
     return sorted(rows, key=lambda r: (KINDS.index(r.kind), r.name))
-
-
-def print_lines(
-    console: Console, header: tuple[str, ...], lines: Sequence[tuple[str, ...]]
-) -> None:
-    """Print a table on a terminal, tab-separated lines elsewhere."""
-    if not console.is_terminal:
-        for line in (header, *lines):
-            # The console itself would turn tabs into spaces.
-            console.file.write("\t".join(line) + "\n")
-        return
-    table = Table(*header)
-    for line in lines:
-        table.add_row(*map(Text, line))
-    console.print(table)
 
 
 def _day(oldest: float | None) -> str:

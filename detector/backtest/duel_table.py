@@ -13,10 +13,10 @@ from detector.backtest.results import Results
 from detector.backtest.summary import (
     duration,
     markdown_table,
-    print_table,
     ratio,
     when,
 )
+from detector.tables import print_table
 
 COLUMNS = (
     "beside us", "found", "recall", "delay p50", "precision", "false/week", "pages/week",

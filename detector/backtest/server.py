@@ -19,7 +19,8 @@ from detector.conditions import Conditions
 from detector.errors import ConfigError, DetectorError
 from detector.gathering import Reading
 from detector.masks import Answer, masked
-from detector.pipeline import Schedule, fill_zero
+from detector.matrices import fill_zero
+from detector.pipeline import Schedule
 from detector.prometheus import Prometheus
 from detector.series import Bool, Condition, Labels, SeriesMatrix, Signal
 from detector.settings import PrometheusSettings

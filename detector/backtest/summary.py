@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from detector.backtest.budget import Choice
 from detector.backtest.results import Alert, Results
 from detector.backtest.scores_file import text_of
 from detector.durations import format_duration
+from detector.tables import print_table
 
 COLUMNS = (
     "signal", "found", "recall", "delay p50", "p90", "precision", "F1", "VUS-PR",
@@ -110,19 +109,6 @@ def _false(alert: Alert) -> str:
         f"false: {when(alert.firing.start)} for {length}, {alert.signal} {text_of(alert.labels)}, "
         f"score {alert.peak:.1f}{channel}"
     )
-
-
-def print_table(console: Console, header: Sequence[str], body: Sequence[tuple[str, ...]]) -> None:
-    """Print a table on a terminal, tab-separated lines elsewhere."""
-    if not console.is_terminal:
-        for line in (header, *body):
-            # The console itself would turn tabs into spaces.
-            console.file.write("\t".join(line) + "\n")
-        return
-    table = Table(*header)
-    for line in body:
-        table.add_row(*map(Text, line))
-    console.print(table)
 
 
 def markdown_table(header: Sequence[str], body: Sequence[tuple[str, ...]]) -> str:
