@@ -152,10 +152,14 @@ def measure(
     predicted = np.zeros(n)
     mean = np.zeros(n)
     normal.surprise[s] = _fit_jump(clean, z, normal.memory[s], predicted)
-    # One pass a lag, each a vector operation.
-    for i in range(SUSTAINED_STEPS):
-        for k in range(i, n):
-            mean[k] += clean[k - i]
+    for k in range(min(SUSTAINED_STEPS - 1, n)):
+        for i in range(k + 1):
+            mean[k] += clean[i]
+    for k in range(n - SUSTAINED_STEPS + 1):
+        sum_of_last = 0.0
+        for i in range(SUSTAINED_STEPS):
+            sum_of_last += clean[k + SUSTAINED_STEPS - 1 - i]
+        mean[k + SUSTAINED_STEPS - 1] = sum_of_last
     known = 0
     past[:] = np.nan
     for k in range(SPREAD_STEPS, n):
@@ -182,13 +186,12 @@ def measure(
     state.last[s] = last
     for j in range(min(SPREAD_STEPS, m)):
         state.steps[s, j] = steps[m - 1 - j]
-    total = np.zeros(m)
-    for j in range(SPREAD_STEPS):
-        for i in range(SPREAD_STEPS, m):
-            total[i] += steps[i - j]
-    for i in range(SPREAD_STEPS, m):
-        relative = total[i] / SPREAD_STEPS / normal.scale[s] + FLAT
-        past[SPREAD, places[i]] = relative
+    for i in range(m - SPREAD_STEPS):
+        total = 0.0
+        for j in range(SPREAD_STEPS):
+            total += steps[i + SPREAD_STEPS - j]
+        relative = total / SPREAD_STEPS / normal.scale[s] + FLAT
+        past[SPREAD, places[i + SPREAD_STEPS]] = relative
     _fit_spread(past[SPREAD], normal.spread[s])
     return known
 
@@ -199,9 +202,15 @@ def _fit_jump(clean: Float, z: Float, memory: Float, predicted: Float) -> float:
     n = clean.shape[0]
     clipped = np.minimum(np.maximum(clean, -3.0), 3.0)
     kernels.autoregression(clipped, ORDER, memory)
-    for i in range(ORDER):
-        for k in range(i + 1, n):
+    for k in range(1, min(ORDER, n)):
+        for i in range(k):
             predicted[k] += memory[i] * clean[k - 1 - i]
+    # All weights of a sample in one pass: the constant count of them becomes straight code.
+    for k in range(n - ORDER):
+        total = 0.0
+        for i in range(ORDER):
+            total += memory[i] * clean[k + ORDER - 1 - i]
+        predicted[k + ORDER] = total
     errors = np.abs(z - predicted)
     errors[:ORDER] = np.nan
     cap = kernels.positive_quantile(errors, 0.99)

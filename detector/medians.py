@@ -8,7 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from detector.kernels import jit
-from detector.series import Float
+from detector.networks import median3, median4, median7, median12
+from detector.series import Float, Int
+
+# Samples that are summed together while they are in the fastest cache.
+TILE = 512
 
 
 @jit
@@ -70,47 +74,92 @@ def left_out_medians(x: Float, period: int, most: int, out: Float) -> None:
     first = 0
     while first < cycles and np.isnan(x[first * period : (first + 1) * period]).all():
         first += 1
-    rows = np.empty((most, period))
+    begins = np.empty(most, np.int64)
     out[: first * period] = np.nan
     for c in range(first, cycles):
         m = 0
         for k in range(c - 1, first - 1, -1):
             if m < most:
-                rows[m] = x[k * period : (k + 1) * period]
+                begins[m] = k * period
                 m += 1
         for k in range(c + 1, cycles):
             if m < most:
-                rows[m] = x[k * period : (k + 1) * period]
+                begins[m] = k * period
                 m += 1
-        if m == 0:
-            out[c * period : (c + 1) * period] = np.nan
-        else:
-            column_medians(rows[:m], out[c * period : (c + 1) * period])
+        stretch_medians(x, begins[:m], out[c * period : (c + 1) * period])
 
 
 @jit
 def cycle_medians(x: Float, period: int, most: int, out: Float) -> None:
     """Median of each slot over the last `most` cycles, float64[period]; slot 0 is that of x[0]."""
     cycles = x.shape[0] // period
-    m = min(most, cycles)
-    rows = np.empty((m, period))
-    for k in range(m):
-        c = cycles - 1 - k
-        rows[k] = x[c * period : (c + 1) * period]
-    column_medians(rows, out)
+    begins = np.empty(min(most, cycles), np.int64)
+    for k in range(begins.shape[0]):
+        begins[k] = (cycles - 1 - k) * period
+    stretch_medians(x, begins, out)
+
+
+@jit
+def stretch_medians(x: Float, begins: Int, out: Float) -> None:
+    """Median of each place over M stretches of `x`, NaN left out, as `column_medians` has it.
+
+    Parameters
+    ----------
+    x : float64[T]
+    begins : int64[M]
+        Where the stretches begin.
+    out : float64[W]
+        Output; W is the length of the stretches. NaN where there is no value.
+
+    Notes
+    -----
+    The M that occur every day, three and four weeks and seven days, are read where they are.
+    """
+    m = begins.shape[0]
+    width = out.shape[0]
+    if m == 0:
+        out[:] = np.nan
+    elif m == 3:
+        a, b, c = _stretch(x, begins[0], width), _stretch(x, begins[1], width), _stretch(x, begins[2], width)
+        for i in range(width):
+            out[i] = median3(a[i], b[i], c[i])
+    elif m == 4:
+        a, b, c = _stretch(x, begins[0], width), _stretch(x, begins[1], width), _stretch(x, begins[2], width)
+        d = _stretch(x, begins[3], width)
+        for i in range(width):
+            out[i] = median4(a[i], b[i], c[i], d[i])
+    elif m == 7:
+        a, b, c = _stretch(x, begins[0], width), _stretch(x, begins[1], width), _stretch(x, begins[2], width)
+        d, e, f = _stretch(x, begins[3], width), _stretch(x, begins[4], width), _stretch(x, begins[5], width)
+        g = _stretch(x, begins[6], width)
+        for i in range(width):
+            out[i] = median7(a[i], b[i], c[i], d[i], e[i], f[i], g[i])
+    else:
+        rows = np.empty((m, width))
+        for k in range(m):
+            rows[k] = x[begins[k] : begins[k] + width]
+        column_medians(rows, out)
+
+
+@jit
+def _stretch(x: Float, begin: int, width: int) -> Float:
+    return x[begin : begin + width]
 
 
 @jit
 def block_medians(x: Float, block: int) -> Float:
     """Median of each `block` samples, counted from the end, float64[T // block]."""
     count = x.shape[0] // block
-    skip = x.shape[0] - count * block
-    rows = np.empty((block, count))
-    for b in range(count):
-        for i in range(block):
-            rows[i, b] = x[skip + b * block + i]
+    last = x[x.shape[0] - count * block :]
     out = np.empty(count)
-    column_medians(rows, out)
+    if block == 12:
+        for b in range(count):
+            v = last[12 * b : 12 * b + 12]
+            out[b] = median12(
+                v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11]
+            )
+        return out
+    column_medians(last.reshape(count, block).T.copy(), out)
     return out
 
 
@@ -132,26 +181,32 @@ def trailing_levels(medians: Float, blocks: int, least: int, out: Float) -> None
     The last medians are kept in order; each block takes one out and puts one in, O(blocks).
     """
     count = medians.shape[0]
-    ordered = np.empty(blocks + 1)
+    # Behind a wall of its own, so that neither end needs a branch; infinity where nothing is.
+    ordered = np.full(blocks + 2, np.inf)
+    ordered[0] = -np.inf
+    without = ordered.copy()
     known = 0
     last = np.nan
     for b in range(count + 1):
-        if b > 0 and medians[b - 1] == medians[b - 1]:
-            i = known
-            while i > 0 and ordered[i - 1] > medians[b - 1]:
-                ordered[i] = ordered[i - 1]
-                i -= 1
-            ordered[i] = medians[b - 1]
-            known += 1
-        if b > blocks and medians[b - 1 - blocks] == medians[b - 1 - blocks]:
-            i = 0
-            while ordered[i] != medians[b - 1 - blocks]:
-                i += 1
+        old = medians[b - 1 - blocks] if b > blocks else np.nan
+        if old == old:
+            for i in range(1, blocks + 1):
+                without[i] = ordered[i] if ordered[i] < old else ordered[i + 1]
+            for i in range(1, blocks + 1):
+                ordered[i] = without[i]
             known -= 1
-            for j in range(i, known):
-                ordered[j] = ordered[j + 1]
+        new = medians[b - 1] if b > 0 else np.nan
+        if new == new:
+            for i in range(1, blocks + 1):
+                low = without[i - 1]
+                high = without[i]
+                above = new if new > low else low
+                ordered[i] = above if above < high else high
+            for i in range(1, blocks + 1):
+                without[i] = ordered[i]
+            known += 1
         if known >= least:
-            last = 0.5 * ordered[(known - 1) // 2] + 0.5 * ordered[known // 2]
+            last = 0.5 * ordered[1 + (known - 1) // 2] + 0.5 * ordered[1 + known // 2]
         out[b] = last
 
 
@@ -159,11 +214,24 @@ def trailing_levels(medians: Float, blocks: int, least: int, out: Float) -> None
 def running_mean(x: Float, half: int, out: Float) -> None:
     """Mean of each sample and its `half` neighbours on both sides, NaN left out."""
     n = x.shape[0]
+    # A margin of nothing on both sides, so that every sample has all its neighbours.
+    values = np.zeros(n + 2 * half)
+    known = np.zeros(n + 2 * half)
     for t in range(n):
-        total = 0.0
-        m = 0
-        for j in range(max(t - half, 0), min(t + half + 1, n)):
-            known = x[j] == x[j]
-            total += x[j] if known else 0.0
-            m += known
-        out[t] = total / m if m > 0 else np.nan
+        there = x[t] == x[t]
+        values[half + t] = x[t] if there else 0.0
+        known[half + t] = 1.0 if there else 0.0
+    total = np.empty(TILE)
+    number = np.empty(TILE)
+    for begin in range(0, n, TILE):
+        width = min(TILE, n - begin)
+        total[:] = 0.0
+        number[:] = 0.0
+        for j in range(2 * half + 1):
+            v = values[begin + j : begin + j + width]
+            k = known[begin + j : begin + j + width]
+            for i in range(width):
+                total[i] += v[i]
+                number[i] += k[i]
+        for i in range(width):
+            out[begin + i] = total[i] / number[i] if number[i] > 0.0 else np.nan

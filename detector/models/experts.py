@@ -128,17 +128,23 @@ def weights_of(x: Float, forecasts: Float, day: int) -> Float:
     for e in range(EXPERTS):
         error = 0.0
         base = 0.0
-        common = 0
+        common = 0.0
         for d in range(max(days - ERROR_DAYS, 0), days):
             day_error = 0.0
             day_base = 0.0
-            for t in range(d * day, (d + 1) * day):
-                v = abs(x[t] - forecasts[e, t])
-                p = plain[t]
+            samples = x[d * day : (d + 1) * day]
+            forecast = forecasts[e, d * day : (d + 1) * day]
+            usual = plain[d * day : (d + 1) * day]
+            # Selects only, so that the loop becomes vector operations.
+            for t in range(day):
+                v = abs(samples[t] - forecast[t])
+                p = usual[t]
                 both = (v == v) & (p == p)
-                day_error += min(v, cap) if both else 0.0
-                day_base += min(p, cap) if both else 0.0
-                common += both
+                v = v if v < cap else cap
+                p = p if p < cap else cap
+                day_error += v if both else 0.0
+                day_base += p if both else 0.0
+                common += 1.0 if both else 0.0
             fade = 0.5 ** ((days - d) / ERROR_HALF_LIFE)
             error += fade * day_error
             base += fade * day_base

@@ -121,24 +121,11 @@ def fit_series(
     forecasts, latest = forecasts_of(x, day, week, block)
 
     weight = weights_of(x, forecasts, day)
-    for t in range(padding, n):
-        total = 0.0
-        blend = 0.0
-        for e in range(EXPERTS):
-            v = forecasts[e, t]
-            if v == v:
-                total += weight[e]
-                blend += weight[e] * v
-        expected[t - padding] = blend / total if total > 0.0 else np.nan
+    _blend(forecasts[:, padding:], weight, expected)
+    blended = np.empty(week)
+    _blend(latest, weight, blended)
     for i in range(week):
-        total = 0.0
-        blend = 0.0
-        for e in range(EXPERTS):
-            v = latest[e, i]
-            if v == v:
-                total += weight[e]
-                blend += weight[e] * v
-        table[(first + i) % week] = blend / total if total > 0.0 else np.nan
+        table[(first + i) % week] = blended[i]
 
     last = np.empty(BLOCKS * block)
     for i in range(last.shape[0]):
@@ -149,6 +136,22 @@ def fit_series(
     _growth(values[recent:], expected[recent:], growth)
     scale[0] = _scale(x, values[recent:], expected[recent:], growth, day)
     _reference(x, block, day, reference)
+
+
+@jit
+def _blend(rows: Float, weight: Float, out: Float) -> None:
+    """Mean of the experts' rows by their weights, NaN where no expert says anything."""
+    total = np.zeros(out.shape[0])
+    out[:] = 0.0
+    for e in range(EXPERTS):
+        row = rows[e]
+        w = weight[e]
+        for t in range(out.shape[0]):
+            known = row[t] == row[t]
+            total[t] += w if known else 0.0
+            out[t] += w * row[t] if known else 0.0
+    for t in range(out.shape[0]):
+        out[t] = out[t] / total[t] if total[t] > 0.0 else np.nan
 
 
 @jit
