@@ -221,17 +221,18 @@ def running_mean(x: Float, half: int, out: Float) -> None:
         there = x[t] == x[t]
         values[half + t] = x[t] if there else 0.0
         known[half + t] = 1.0 if there else 0.0
-    total = np.empty(TILE)
-    number = np.empty(TILE)
+    total = np.zeros(n)
+    number = np.zeros(n)
     for begin in range(0, n, TILE):
-        width = min(TILE, n - begin)
-        total[:] = 0.0
-        number[:] = 0.0
+        end = min(begin + TILE, n)
         for j in range(2 * half + 1):
-            v = values[begin + j : begin + j + width]
-            k = known[begin + j : begin + j + width]
-            for i in range(width):
-                total[i] += v[i]
-                number[i] += k[i]
-        for i in range(width):
-            out[begin + i] = total[i] / number[i] if number[i] > 0.0 else np.nan
+            _add(values[begin + j : end + j], total[begin:end])
+            _add(known[begin + j : end + j], number[begin:end])
+    for t in range(n):
+        out[t] = total[t] / number[t] if number[t] > 0.0 else np.nan
+
+
+@jit
+def _add(values: Float, total: Float) -> None:
+    for i in range(total.shape[0]):
+        total[i] += values[i]

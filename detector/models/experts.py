@@ -26,6 +26,8 @@ BLEND_POWER = 6
 ERROR_CAP = 5.0
 # Days after which a past error counts half.
 ERROR_HALF_LIFE = 7.0
+# No error is larger, so that nothing times zero is zero.
+LARGEST = 1e308
 # Older ones do not count at all.
 ERROR_DAYS = 28
 # Share of positive samples from which seasons may grow with the level.
@@ -85,10 +87,11 @@ def forecasts_of(x: Float, day: int, week: int, block: int) -> tuple[Float, Floa
         positive += x[t] > 0.0
     if positive >= POSITIVE * present and own > 0.0:
         # The level at the begin of a day is what a forecast for that day is made with.
-        for t in range(n):
-            level = forecasts[0, t // day * day]
-            usable = level > 0.0 and abs(smooth[t]) < MOST_RATIO * level
-            smooth[t] = smooth[t] / level if usable else np.nan
+        for d in range(0, n, day):
+            level = forecasts[0, d]
+            limit = MOST_RATIO * level
+            for t in range(d, d + day):
+                smooth[t] = smooth[t] / level if abs(smooth[t]) < limit else np.nan
         medians.left_out_medians(smooth, day, DAYS, forecasts[5])
         medians.cycle_medians(smooth, day, DAYS, day_table)
         for w in range(per_week):
@@ -96,8 +99,8 @@ def forecasts_of(x: Float, day: int, week: int, block: int) -> tuple[Float, Floa
         medians.left_out_medians(smooth, week, WEEKS, forecasts[6])
         medians.cycle_medians(smooth, week, WEEKS, latest[6])
         for k in (5, 6):
-            for t in range(n):
-                forecasts[k, t] *= forecasts[0, t // day * day]
+            for d in range(0, n, day):
+                forecasts[k, d : d + day] *= forecasts[0, d]
             latest[k] *= own
             # The level of now says little of the day after next, which may be a Monday.
             latest[k, day + 1 :] = np.nan
@@ -123,6 +126,13 @@ def weights_of(x: Float, forecasts: Float, day: int) -> Float:
     cap = ERROR_CAP * kernels.positive_quantile(plain, 0.5)
     if not cap > 0.0:
         cap = np.inf
+    # Without NaN and branches the sums become vector operations.
+    most = min(cap, LARGEST)
+    present = np.empty(n)
+    usual = np.empty(n)
+    for t in range(n):
+        present[t] = 1.0 if plain[t] == plain[t] else 0.0
+        usual[t] = plain[t] if plain[t] < most else most
     ratio = np.full(EXPERTS, np.nan)
     days = n // day
     for e in range(EXPERTS):
@@ -130,21 +140,11 @@ def weights_of(x: Float, forecasts: Float, day: int) -> Float:
         base = 0.0
         common = 0.0
         for d in range(max(days - ERROR_DAYS, 0), days):
-            day_error = 0.0
-            day_base = 0.0
-            samples = x[d * day : (d + 1) * day]
-            forecast = forecasts[e, d * day : (d + 1) * day]
-            usual = plain[d * day : (d + 1) * day]
-            # Selects only, so that the loop becomes vector operations.
-            for t in range(day):
-                v = abs(samples[t] - forecast[t])
-                p = usual[t]
-                both = (v == v) & (p == p)
-                v = v if v < cap else cap
-                p = p if p < cap else cap
-                day_error += v if both else 0.0
-                day_base += p if both else 0.0
-                common += 1.0 if both else 0.0
+            of_day = slice(d * day, (d + 1) * day)
+            day_error, day_base, day_common = _errors(
+                x[of_day], forecasts[e, of_day], present[of_day], usual[of_day], most
+            )
+            common += day_common
             fade = 0.5 ** ((days - d) / ERROR_HALF_LIFE)
             error += fade * day_error
             base += fade * day_base
@@ -160,3 +160,30 @@ def weights_of(x: Float, forecasts: Float, day: int) -> Float:
         if ratio[e] == ratio[e]:
             weight[e] = (best / ratio[e]) ** BLEND_POWER if ratio[e] > 0.0 else 1.0
     return weight
+
+
+@jit
+def _errors(
+    x: Float, forecast: Float, present: Float, usual: Float, most: float
+) -> tuple[float, float, float]:
+    """Return summed errors of a forecast and of the level, and the samples that have both.
+
+    Parameters
+    ----------
+    x, forecast : float64[D]
+    present, usual : float64[D]
+        1 where the level has an error, and that error, no more than `most`; 0 where it has none.
+    most : float
+        Errors beyond it count as much.
+    """
+    error = 0.0
+    base = 0.0
+    common = 0.0
+    for t in range(x.shape[0]):
+        v = abs(x[t] - forecast[t])
+        both = present[t] if v == v else 0.0
+        v = v if v < most else most
+        error += both * v
+        base += both * usual[t]
+        common += both
+    return error, base, common
