@@ -90,9 +90,8 @@ def calibrate(
             if parts[k] > 0.0:
                 b = interpolated(expected[s], normal.table[s], level, cells[k] + 1, first)
                 a += parts[k] * (b - a)
-            wider[k] = kernels.widening(a, normal.growth[s])
-            deviation = (recent[s, k] - a) / (normal.scale[s] * wider[k])
-            z[k] = min(max(deviation, -Z_LIMIT), Z_LIMIT)
+            z[k] = a
+        _in_scales(recent[s], normal.growth[s], normal.scale[s], z, wider)
         known = measure(recent[s], z, wider, normal, state, s, past)
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
             kernels.fit_tail(past[c], day, normal.tails[s, c])
@@ -119,6 +118,29 @@ def interpolated(values: Float, table: Float, level: float, cell: int, first: in
     if 0 <= i < values.shape[0]:
         return float(values[i])
     return float(table[cell % table.shape[0]] + level) if i >= 0 else np.nan
+
+
+@jit
+def _in_scales(x: Float, growth: Float, scale: float, z: Float, wider: Float) -> None:
+    """Turn expected values into deviations in scales, clipped, in place; and how wide these are.
+
+    `kernels.widening` with its choice made once, so that the loops become vector operations.
+    """
+    n = x.shape[0]
+    if growth[0] == 0.0:
+        wider[:] = 1.0
+    else:
+        for k in range(n):
+            share = z[k] / growth[1]
+            share = share if share > kernels.NARROWEST else kernels.NARROWEST
+            wider[k] = share if share < kernels.WIDEST else kernels.WIDEST
+        if growth[0] != 1.0:
+            for k in range(n):
+                wider[k] = math.sqrt(wider[k])
+    for k in range(n):
+        deviation = (x[k] - z[k]) / (scale * wider[k])
+        deviation = Z_LIMIT if deviation > Z_LIMIT else deviation
+        z[k] = -Z_LIMIT if deviation < -Z_LIMIT else deviation
 
 
 @jit
@@ -262,6 +284,8 @@ def _fit_band(normal: Normal, state: State, s: int, distances: kernels.Single) -
 def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.Single) -> float:
     """Highest score of a deviation of `z` scales held for five steps on a calm series.
 
+    Where it reaches 1 the steps after that are left out.
+
     Calm: no deviation before, steps as wide as usual, a usual course.
     """
     usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * normal.scale[s]
@@ -295,4 +319,6 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
             evidence[NOVELTY] = tail_evidence(far, normal.tails[s, NOVELTY], trust, PRIOR)
         score = math.sqrt(combined(evidence, shaped)) / normal.edge[s]
         top = max(top, smoothed(score, scores) if shaped else score)
+        if top >= 1.0:
+            break
     return top

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from detector import kernels
+from detector import kernels, medians
 from detector.channels import State
 from detector.kernels import jit
 from detector.models.baseline import BLOCKS
@@ -52,3 +54,29 @@ def middle(ring: Float) -> float:
     """Median of a ring of block medians; NaN when fewer than a quarter are known."""
     known = ring[~np.isnan(ring)]
     return float(kernels.quantile(known, 0.5)) if 4 * known.shape[0] >= ring.shape[0] else np.nan
+
+
+@jit
+def begin(history: Float, blocks: Float, raw: Float, level: Float) -> None:
+    """Fill in the medians of the last day's hours, and both levels, of S series.
+
+    Parameters
+    ----------
+    history : float64[S, T]
+        Samples on the profile grid up to the boundary; T is a multiple of BLOCKS, or too short.
+    blocks : float64[S, BLOCKS]
+        Medians of the last hours' residuals.
+    raw : float64[S, BLOCKS]
+        Output: the same of the samples; NaN on entry, and left so where the history is too short.
+    level : float64[S, 2]
+        Output: medians of both; 0 where the residuals say nothing, as the table stands at the
+        last level that was known.
+    """
+    size = history.shape[1] // BLOCKS
+    for s in range(history.shape[0]):
+        if size > 0:
+            raw[s] = medians.block_medians(history[s], size)
+        level[s, 0] = middle(blocks[s])
+        level[s, 1] = middle(raw[s])
+        if math.isnan(level[s, 0]):
+            level[s, 0] = 0.0

@@ -90,11 +90,7 @@ def fit_courses(
     known = means[begin:]
     if known.shape[0] < 2:
         return queries
-    low, middle, high = (
-        kernels.quantile(known, 0.05),
-        kernels.quantile(known, 0.5),
-        kernels.quantile(known, 0.95),
-    )
+    low, middle, high = kernels.three_quantiles(known, 0.05, 0.5, 0.95)
     unit = max((high - low) / 3.3, normal.scale[s])
     normal.middle[s, 0] = middle
     normal.middle[s, 1] = unit

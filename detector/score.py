@@ -28,7 +28,7 @@ from detector.channels import (
     window_length,
 )
 from detector.fold import fold
-from detector.levels import middle
+from detector.levels import begin
 from detector.models.baseline import BLOCKS, DAY, Baseline
 from detector.series import Bool, Int, Policy, Scores, SeriesMatrix
 
@@ -112,16 +112,11 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
     """Return the state of the fold at the boundary the baseline was fitted for."""
     count = len(baseline.labels)
     size = max(DAY // baseline.profile // BLOCKS, 1)
-    last = history.values[:, -BLOCKS * size :]
+    long_enough = history.values.shape[1] >= BLOCKS * size
     raw = np.full((count, BLOCKS), np.nan)
-    if last.shape[1] == BLOCKS * size:
-        hours = last.reshape(count, BLOCKS, size)
-        known = np.isfinite(hours).any(axis=2)
-        raw[known] = np.nanmedian(hours[known], axis=1)
-    level = np.array([[middle(baseline.blocks[s]), middle(raw[s])] for s in range(count)])
-    level = level.reshape(count, 2)
-    # The table stands at the last level that was known.
-    level[np.isnan(level[:, 0]), 0] = 0.0
+    level = np.empty((count, 2))
+    last = history.values[:, -BLOCKS * size :] if long_enough else np.empty((count, 0))
+    begin(np.ascontiguousarray(last), baseline.blocks, raw, level)
     return State(
         blocks=baseline.blocks.copy(),
         raw=raw,

@@ -197,10 +197,12 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
     week = week[~np.isnan(week)]
     if week.shape[0] == 0:
         week = x[~np.isnan(x)]
-    span = kernels.quantile(week, 0.95) - kernels.quantile(week, 0.05)
-    middle = abs(kernels.quantile(week, 0.5))
+    low, middle, high = kernels.three_quantiles(week, 0.05, 0.5, 0.95)
     return max(
-        cap * math.sqrt(power / max(known, 1)), RANGE_FLOOR * span, MAGNITUDE_FLOOR * middle, 1e-12
+        cap * math.sqrt(power / max(known, 1)),
+        RANGE_FLOOR * (high - low),
+        MAGNITUDE_FLOOR * abs(middle),
+        1e-12,
     )
 
 
