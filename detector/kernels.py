@@ -354,8 +354,8 @@ def novelty(window: Float, references: Single, count: int, distances: Single) ->
 
 @jit
 def _nearer(
-    v: float, a: float, b: float, c: float, d: float, e: float
-) -> tuple[float, float, float, float, float]:
+    v: np.float32, a: np.float32, b: np.float32, c: np.float32, d: np.float32, e: np.float32
+) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32]:
     """Put a value among the five smallest, in order, without a branch."""
     f = d if d > v else v
     e = e if e < f else f

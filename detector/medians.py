@@ -120,17 +120,33 @@ def stretch_medians(x: Float, begins: Int, out: Float) -> None:
     if m == 0:
         out[:] = np.nan
     elif m == 3:
-        a, b, c = _stretch(x, begins[0], width), _stretch(x, begins[1], width), _stretch(x, begins[2], width)
+        a, b, c = (
+            _stretch(x, begins[0], width),
+            _stretch(x, begins[1], width),
+            _stretch(x, begins[2], width),
+        )
         for i in range(width):
             out[i] = median3(a[i], b[i], c[i])
     elif m == 4:
-        a, b, c = _stretch(x, begins[0], width), _stretch(x, begins[1], width), _stretch(x, begins[2], width)
+        a, b, c = (
+            _stretch(x, begins[0], width),
+            _stretch(x, begins[1], width),
+            _stretch(x, begins[2], width),
+        )
         d = _stretch(x, begins[3], width)
         for i in range(width):
             out[i] = median4(a[i], b[i], c[i], d[i])
     elif m == 7:
-        a, b, c = _stretch(x, begins[0], width), _stretch(x, begins[1], width), _stretch(x, begins[2], width)
-        d, e, f = _stretch(x, begins[3], width), _stretch(x, begins[4], width), _stretch(x, begins[5], width)
+        a, b, c = (
+            _stretch(x, begins[0], width),
+            _stretch(x, begins[1], width),
+            _stretch(x, begins[2], width),
+        )
+        d, e, f = (
+            _stretch(x, begins[3], width),
+            _stretch(x, begins[4], width),
+            _stretch(x, begins[5], width),
+        )
         g = _stretch(x, begins[6], width)
         for i in range(width):
             out[i] = median7(a[i], b[i], c[i], d[i], e[i], f[i], g[i])

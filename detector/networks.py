@@ -57,9 +57,7 @@ def median4(a: float, b: float, c: float, d: float) -> float:
 
 
 @jit
-def median7(
-    a: float, b: float, c: float, d: float, e: float, f: float, g: float
-) -> float:
+def median7(a: float, b: float, c: float, d: float, e: float, f: float, g: float) -> float:
     """Median of the values that are not NaN; NaN when there is none."""
     n = _known(a) + _known(b) + _known(c) + _known(d) + _known(e) + _known(f) + _known(g)
     a, b, c, d = _or_last(a), _or_last(b), _or_last(c), _or_last(d)

@@ -45,6 +45,10 @@ def cycle_medians(x: Row, period: int, most: int) -> list[float]:
     return column_medians(cut(x, period)[-most:], period)
 
 
+def stretch_medians(x: Row, begins: Sequence[int], width: int) -> list[float]:
+    return column_medians([x[a : a + width] for a in begins], width)
+
+
 def block_medians(x: Row, block: int) -> list[float]:
     return [middle(piece) for piece in cut(x[len(x) % block :], block)]
 

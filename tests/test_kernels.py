@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import naive
 import numpy as np
@@ -11,7 +12,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector import kernels, medians
+from detector import kernels, medians, networks
 
 NAN = math.nan
 # Samples are finite or missing: readers turn infinities into NaN.
@@ -76,6 +77,39 @@ def test_cycle_medians(x: list[float], period: int, most: int) -> None:
 
 
 @examples(100)
+@given(
+    x=st.lists(NUMBERS, min_size=20, max_size=60),
+    begins=st.lists(st.integers(0, 11), max_size=9),
+    width=st.integers(1, 9),
+)
+def test_stretch_medians(x: list[float], begins: list[int], width: int) -> None:
+    out = np.empty(width)
+    medians.stretch_medians(np.array(x), np.array(begins, np.int64), out)
+    same(out, naive.stretch_medians(x, begins, width))
+
+
+@pytest.mark.parametrize(
+    ("count", "median"),
+    [
+        (3, networks.median3),
+        (4, networks.median4),
+        (7, networks.median7),
+        (12, networks.median12),
+    ],
+)
+def test_networks_sort_every_order_of_present_and_missing(
+    count: int, median: Callable[..., float]
+) -> None:
+    """A network that is right on all zeros and ones is right on all numbers (Knuth 5.3.4)."""
+    for bits in range(2**count):
+        ones = [float(bits >> i & 1) for i in range(count)]
+        assert median(*ones) == naive.middle(ones)
+        # The same with every one missing, and numbers that tell places apart.
+        some = [float(i) if v else NAN for i, v in enumerate(ones)]
+        same(np.array([median(*some)]), [naive.middle(some)])
+
+
+@examples(100)
 @given(x=SERIES, block=st.integers(1, 12))
 def test_block_medians(x: list[float], block: int) -> None:
     same(medians.block_medians(np.array(x, float), block), naive.block_medians(x, block))
@@ -109,11 +143,29 @@ def test_quantile(values: list[float], q: float) -> None:
     np.testing.assert_array_equal(before, values)
 
 
+@examples(100)
+@given(values=runs_of(PRESENT, 60), qs=st.tuples(*[st.floats(0, 1)] * 3).map(sorted))
+def test_three_quantiles(values: list[float], qs: list[float]) -> None:
+    before = np.array(values, float)
+    fast = kernels.three_quantiles(before, *qs)
+    same(fast, [naive.quantile(values, q) for q in qs])
+    np.testing.assert_array_equal(before, values)
+
+
+@examples(100)
+@given(values=runs_of(MAGNITUDES | st.just(NAN), 80))
+def test_histogram_and_largest(values: list[float]) -> None:
+    single = np.array(values, np.float32)
+    counts = kernels.histogram(single)
+    slow = [0] * (kernels.BUCKETS + 1)
+    for v, bits in zip(single, single.view(np.int32), strict=True):
+        slow[kernels.BUCKETS if math.isnan(v) else kernels.bucket(int(bits))] += 1
+    assert counts.tolist() == slow
+    assert kernels.largest_of(single) == max(naive.known(single.tolist()), default=0.0)
+
+
 def counted(values: np.ndarray) -> np.ndarray:
-    counts = np.zeros(kernels.BUCKETS, np.int64)
-    for bits in values.view(np.int32):
-        counts[kernels.bucket(int(bits))] += 1
-    return counts
+    return kernels.histogram(values)
 
 
 @examples(100)

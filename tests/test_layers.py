@@ -18,6 +18,7 @@ ORDER = [
     ["durations", "promql", "expression", "series", "localtime", "masks", "lesson"],
     [
         "kernels",
+        "networks",
         "medians",
         "models.baseline",
         "models.experts",

@@ -198,12 +198,13 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
     if week.shape[0] == 0:
         week = x[~np.isnan(x)]
     low, middle, high = kernels.three_quantiles(week, 0.05, 0.5, 0.95)
-    return max(
+    scale: float = max(
         cap * math.sqrt(power / max(known, 1)),
         RANGE_FLOOR * (high - low),
         MAGNITUDE_FLOOR * abs(middle),
         1e-12,
     )
+    return scale
 
 
 @jit
