@@ -229,11 +229,9 @@ def patience(policy: Policy, step: int) -> int:
 
 def _silence(absent: Bool, state: State) -> Int:
     """Count, at each step, the steps in a row without a sample, int64[S, T]; keeps `silent`."""
-    count, steps = absent.shape
-    run = np.empty((count, steps), np.int64)
-    silent = state.silent.copy()
-    for t in range(steps):
-        silent = np.where(absent[:, t], silent + 1, 0)
-        run[:, t] = silent
-    state.silent[:] = silent
+    places = np.arange(1, absent.shape[1] + 1)
+    last = np.maximum.accumulate(np.where(absent, 0, places), axis=1)
+    run: Int = places - last + np.where(last == 0, state.silent[:, None], 0)
+    if absent.shape[1]:
+        state.silent[:] = run[:, -1]
     return run
