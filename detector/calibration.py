@@ -33,7 +33,7 @@ from detector.channels import (
     smoothed,
 )
 from detector.kernels import Z_LIMIT, jit, tail_evidence
-from detector.references import fit_courses, fit_windows
+from detector.references import course_evidence, fit_courses, fit_windows
 from detector.series import Float, Int
 
 # Samples of the past at which calibration and prior weigh a quarter and three quarters.
@@ -99,15 +99,10 @@ def calibrate(
         queries = fit_windows(z, width, day, normal, s, distances)
         kernels.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, NOVELTY])
         if normal.courses.shape[1] > 1:
-            queries = fit_courses(history[s], first, profile, normal, state, s, distances)
+            queries = fit_courses(history[s], profile, normal, state, s, distances)
             kernels.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, SHAPE])
             if normal.known[s, 1] > 0:
-                far = kernels.novelty(
-                    state.course[s], normal.courses[s], normal.known[s, 1], distances
-                )
-                state.block[s, 3] = tail_evidence(
-                    far, normal.tails[s, SHAPE], normal.trust[s], PRIOR
-                )
+                state.shape[s] = course_evidence(normal, state, s, distances)
         _fit_band(normal, state, s, distances)
 
 

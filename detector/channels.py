@@ -25,14 +25,14 @@ SPIKE, JUMP, SUSTAINED, TREND, SPREAD, NOVELTY, SHAPE = range(len(names.CHANNELS
 CHANNELS = len(names.CHANNELS)
 # Weight of each channel in the mean square. A spike is a jump as well, so it counts little by
 # itself; the trend stands beside the mean (see `score`).
-WEIGHTS = np.array([0.1, 1.75, 0.6, 0.0, 1.25, 1.25, 0.8])
+WEIGHTS = np.array([0.1, 2.1, 0.6, 0.0, 1.3, 1.25, 0.8])
 # Evidence is this slope times log1p(magnitude) while the past is short.
 PRIOR = 2.0
 SUSTAINED_STEPS = 5
 # Where a step is a quarter of an hour at most, a score is the largest of the last three, each
 # smoothed: one sample alone counts four fifths, and what an incident showed stays for a while.
 SMOOTHED_STEPS = 3
-NEWEST = 0.7
+NEWEST = 0.65
 SPREAD_STEPS = 10
 # The jump is what this many past deviations do not predict.
 ORDER = 12
@@ -88,12 +88,14 @@ class State(NamedTuple):
     level : float64[S, 2], median of `blocks` and of `raw`;
     recent : float64[S, ORDER], last deviations in scales, newest first;
     steps : float64[S, SPREAD_STEPS], last absolute steps, newest first; last : float64[S];
-    course : float64[S, SHAPE_BLOCKS], coarse block means, newest first;
-    block : float64[S, 4], id, sum and count of the current coarse block, evidence of the last;
+    course : float64[S, N], samples of the last six hours on the profile grid, centred and scaled,
+    newest first; shape : float64[S], evidence of that course;
     scores : float64[S, 2, SMOOTHED_STEPS], last scores before and after smoothing, newest first;
     flags : int64[S, 3], 1 in an episode (2 while a window still holds the last one), calm steps
     in a row, steps since the last episode (inside one: hours of it);
-    silent : int64[S], steps in a row without any sample.
+    silent : int64[S], steps in a row without any sample;
+    week : float64[S, 168], medians of the last week's residuals, by the hour, oldest first;
+    usual : float64[S], their median.
     """
 
     blocks: Float
@@ -105,10 +107,12 @@ class State(NamedTuple):
     steps: Float
     last: Float
     course: Float
-    block: Float
+    shape: Float
     scores: Float
     flags: Int
     silent: Int
+    week: Float
+    usual: Float
 
 
 class Limits(NamedTuple):

@@ -14,8 +14,6 @@ from detector.channels import (
     NOVELTY,
     PRIOR,
     SHAPE,
-    SHAPE_BLOCKS,
-    SHAPE_SECONDS,
     SPIKE,
     SPREAD,
     SPREAD_STEPS,
@@ -33,7 +31,8 @@ from detector.channels import (
     smoothed,
 )
 from detector.kernels import Z_LIMIT, jit, tail_evidence
-from detector.levels import CALM, EPISODE, SPENT, learn
+from detector.levels import CALM, EPISODE, SPENT, learn, level_of
+from detector.references import course_evidence, scaled
 from detector.series import Bool, Float, Int
 
 # An episode ends when the score falls below this (or after five calm steps inside the band).
@@ -99,7 +98,7 @@ def fold(
     shaped = normal.courses.shape[1] > 1
     magnitudes = np.empty(CHANNELS)
     found = np.zeros(CHANNELS)
-    window = np.empty(max(width, SHAPE_BLOCKS))
+    window = np.empty(width)
     distances = np.empty(normal.windows.shape[2], np.float32)
     cells = local // profile
     parts = (local - cells * profile) / profile
@@ -116,7 +115,11 @@ def fold(
             season = table[slots[t]]
             if parts[t] > 0.0:
                 season += parts[t] * (table[after[t]] - season)
-            centre = min(max(season + state.level[s, 0], limits.limits[0]), limits.limits[1])
+            x = values[s, t]
+            apart = normal.scale[s] * kernels.widening(season + state.level[s, 0], normal.growth[s])
+            apart = max(apart * normal.band[s].max(), limits.floors[0])
+            centre = season + level_of(x, season, apart, state, s)
+            centre = min(max(centre, limits.limits[0]), limits.limits[1])
             margin = max(limits.floors[0], limits.floors[1] * abs(centre))
             wider = kernels.widening(centre, normal.growth[s])
             scale = normal.scale[s] * wider
@@ -127,7 +130,6 @@ def fold(
                 up, down = limits.signs[0] == 1, limits.signs[1] == 1
                 upper[s, t] = min(centre + above, limits.limits[1]) if up else limits.limits[1]
                 lower[s, t] = max(centre - below, limits.limits[0]) if down else limits.limits[0]
-            x = values[s, t]
             r = x - centre
             if math.isnan(r):
                 if x == x:
@@ -135,6 +137,7 @@ def fold(
                 push(state.recent[s], 0.0)
                 state.scores[s] = 0.0
                 if taking[t]:
+                    push(state.course[s], state.course[s, 0])
                     learn(x, x - season, taught[s, t], positions[t], state, s)
                 continue
             z = min(max(r / scale, -Z_LIMIT), Z_LIMIT)
@@ -151,10 +154,10 @@ def fold(
                 found[NOVELTY] = tail_evidence(far, normal.tails[s, NOVELTY], trust, PRIOR)
             else:
                 found[NOVELTY] = 0.0
-            if shaped and times[t] >= boundary:
-                _follow_course(x, local[t], normal, state, s, window, distances)
-            found[SHAPE] = state.block[s, 3]
-
+            if shaped and taking[t]:
+                push(state.course[s], scaled(x, normal.middle[s]))
+                state.shape[s] = course_evidence(normal, state, s, distances)
+            found[SHAPE] = state.shape[s]
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
                 if not _heard(magnitudes[c], limits):
                     found[c] = 0.0
@@ -262,37 +265,6 @@ def _trend_counts(normal: Normal, state: State, limits: Limits, s: int) -> bool:
     usual = normal.reference[s, 0]
     margin = max(limits.floors[0], limits.floors[1] * abs(usual))
     return bool(limits.trend and _counts(state.level[s, 1] - usual, margin, limits))
-
-
-@jit
-def _follow_course(
-    x: float,
-    local: int,
-    normal: Normal,
-    state: State,
-    s: int,
-    window: Float,
-    distances: kernels.Single,
-) -> None:
-    """Add a sample to the current half hour; when it is over, compare the course of six hours."""
-    current = local // SHAPE_SECONDS
-    block = state.block[s]
-    if current != block[0]:
-        if block[2] > 0.0:
-            mean = (block[1] / block[2] - normal.middle[s, 0]) / normal.middle[s, 1]
-            push(state.course[s], min(max(mean, -1e6), 1e6))
-            if normal.known[s, 1] > 0:
-                for i in range(SHAPE_BLOCKS):
-                    window[i] = state.course[s, i]
-                far = kernels.novelty(
-                    window[:SHAPE_BLOCKS], normal.courses[s], normal.known[s, 1], distances
-                )
-                block[3] = tail_evidence(far, normal.tails[s, SHAPE], normal.trust[s], PRIOR)
-        block[0] = current
-        block[1] = 0.0
-        block[2] = 0.0
-    block[1] += x
-    block[2] += 1.0
 
 
 @jit

@@ -35,6 +35,10 @@ LEAST_DECADE = 0.35
 # fourth day reaches.
 KNOT = 0.75
 KNOT_RATE = -math.log(KNOT)
+# It counts where the largest of all days is hardly larger, on the log1p axis: what comes back
+# alike belongs to the series, incidents differ.
+PLATEAU = 0.3
+LEAST_DAYS = 3
 # Quantiles are read off a histogram over the bits of a float32: 32 buckets an octave.
 BUCKETS = 1280
 FIRST_BUCKET = (127 - 20) << 5
@@ -190,6 +194,15 @@ def positive_quantile(values: np.ndarray, q: float) -> float:
 
 
 @jit
+def any_known(values: np.ndarray) -> bool:
+    """Whether any value is not NaN."""
+    for v in values:
+        if v == v:
+            return True
+    return False
+
+
+@jit
 def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
     """Fit the tail of a channel's past magnitudes, for `tail_evidence`.
 
@@ -201,8 +214,8 @@ def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
         Samples per day.
     tail : float64[4]
         Output: log1p of the 90 % quantile; distance to the 99 % quantile; log1p of the largest
-        value that every fourth day reaches, and its rarity in decades (infinite while fewer
-        than three days are known).
+        value that every fourth day reaches, and its rarity in decades. Both are infinite while
+        fewer than three days are known, and where some day reached much more.
     """
     n = magnitudes.shape[0]
     counts = histogram(magnitudes)
@@ -214,12 +227,19 @@ def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
     tail[2] = np.inf
     tail[3] = np.inf
     days = n // day
-    if days >= 3:
+    if days >= LEAST_DAYS:
         largest = np.zeros(days)
+        m = 0
         for d in range(days):
-            largest[d] = largest_of(magnitudes[n - (d + 1) * day : n - d * day])
-        tail[2] = math.log1p(quantile(largest, KNOT))
-        tail[3] = math.log10(max(day / KNOT_RATE, 10.0))
+            part = magnitudes[n - (d + 1) * day : n - d * day]
+            if any_known(part):
+                largest[m] = largest_of(part)
+                m += 1
+        if m >= LEAST_DAYS:
+            knot = math.log1p(quantile(largest[:m], KNOT))
+            if math.log1p(largest[:m].max()) - knot < PLATEAU:
+                tail[2] = knot
+                tail[3] = math.log10(max(day / KNOT_RATE, 10.0))
 
 
 @jit

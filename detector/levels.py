@@ -14,6 +14,8 @@ from detector.series import Float
 
 # Hours after which a change is no incident any more but the new level.
 LASTING_HOURS = 12
+# Hours that make the usual level: a week.
+WEEK_BLOCKS = 7 * BLOCKS
 # Modes of a series: nothing, inside an episode, windows that still hold the last one.
 CALM, EPISODE, SPENT = 0, 1, 2
 
@@ -24,7 +26,8 @@ def learn(x: float, residual: float, taught: bool, position: int, state: State, 
 
     Medians need no weights: an incident of some hours is a minority of the day. Inside an
     episode the level is held, and with it the band, until it has lasted for half a day: then
-    most of the day was spent there, and it is the level.
+    most of the day was spent there, and it is the level. The usual level of the week is never
+    held.
     """
     size = state.hour.shape[2]
     for k in range(2):
@@ -42,6 +45,11 @@ def learn(x: float, residual: float, taught: bool, position: int, state: State, 
                 ring[i] = ring[i + 1]
             ring[BLOCKS - 1] = kernels.quantile(state.hour[s, k, :n], 0.5)
             state.filled[s, k] = 0
+            if k == 0:
+                week = state.week[s]
+                week[:-1] = week[1:]
+                week[-1] = ring[-1]
+                state.usual[s] = middle(week)
             lasting = state.flags[s, 2] >= LASTING_HOURS
             if k == 1 or state.flags[s, 0] != EPISODE or lasting:
                 level = middle(ring)
@@ -80,3 +88,52 @@ def begin(history: Float, blocks: Float, raw: Float, level: Float) -> None:
         level[s, 1] = middle(raw[s])
         if math.isnan(level[s, 0]):
             level[s, 0] = 0.0
+
+
+@jit
+def begin_week(
+    history: Float, table: Float, first: int, size: int, week: Float, usual: Float
+) -> None:
+    """Fill in the medians of the last week's hours, and the usual level, of S series.
+
+    Parameters
+    ----------
+    history : float64[S, T]
+        Samples on the profile grid up to the boundary.
+    table : float64[S, P]
+        Forecast by slot of the week.
+    first : int
+        Cell of the profile grid, local time, of the first sample.
+    size : int
+        Samples per hour.
+    week : float64[S, WEEK_BLOCKS]
+        Output: medians of the residuals, NaN where there are none.
+    usual : float64[S]
+        Output: their median, NaN where fewer than a quarter are known.
+    """
+    count, n = history.shape
+    hour = np.empty(size)
+    for s in range(count):
+        for b in range(WEEK_BLOCKS):
+            filled = 0
+            for t in range(n - (WEEK_BLOCKS - b) * size, n - (WEEK_BLOCKS - b - 1) * size):
+                v = history[s, t] - table[s, (first + t) % table.shape[1]] if t >= 0 else np.nan
+                if v == v:
+                    hour[filled] = v
+                    filled += 1
+            week[s, b] = kernels.quantile(hour[:filled], 0.5)
+        usual[s] = middle(week[s])
+
+
+@jit
+def level_of(x: float, season: float, apart: float, state: State, s: int) -> float:
+    """The level a sample is compared with: the last day's, or the week's where it is back there.
+
+    After an incident of a day the last day is no guide: what returns to where most of the week
+    was is normal. The two are the same level unless they are further than `apart` from each other.
+    """
+    level = state.level[s, 0]
+    usual = state.usual[s]
+    if abs(usual - level) > apart and abs(x - season - usual) < abs(x - season - level):
+        return float(usual)
+    return float(level)

@@ -10,7 +10,15 @@ import math
 import numpy as np
 
 from detector import kernels
-from detector.channels import REFERENCES, SHAPE_BLOCKS, SHAPE_SECONDS, Normal, State
+from detector.channels import (
+    PRIOR,
+    REFERENCES,
+    SHAPE,
+    SHAPE_BLOCKS,
+    SHAPE_SECONDS,
+    Normal,
+    State,
+)
 from detector.kernels import jit
 from detector.series import Float
 
@@ -34,21 +42,19 @@ def fit_windows(
         return queries
     number = min(REFERENCES, available)
     window = np.empty(width)
-    usable = 0
     for r in range(number):
-        at = width - 1 + r * (available - 1) // max(number - 1, 1)
+        at = _place(r, number, width, available)
         for i in range(width):
             v = z[at - i]
             normal.windows[s, i, r] = v if v == v else 0.0
     normal.known[s, 0] = number
+    usable = 0
     for q in range(QUERIES):
         at = min(int((q + 0.5) * n / QUERIES), n - 1)
         if at < width - 1 or math.isnan(z[at]):
             continue
         limit = n - 1 - ((n - 1 - at) // day + 1) * day
-        while (
-            usable < number and width - 1 + usable * (available - 1) // max(number - 1, 1) <= limit
-        ):
+        while usable < number and _place(usable, number, width, available) <= limit:
             usable += 1
         if usable >= max(number // 8, 6):
             for i in range(width):
@@ -60,73 +66,100 @@ def fit_windows(
 
 @jit
 def fit_courses(
-    x: Float,
-    first: int,
-    profile: int,
-    normal: Normal,
-    state: State,
-    s: int,
-    distances: kernels.Single,
+    x: Float, profile: int, normal: Normal, state: State, s: int, distances: kernels.Single
 ) -> np.ndarray:
     """The same for `shape`: means of half hours, centred and scaled; starts the current course."""
     size = SHAPE_SECONDS // profile
     queries = np.full(QUERIES, np.nan, np.float32)
-    start = first // size
-    n = (first + x.shape[0] - 1) // size - start + 1
-    means = np.full(n, np.nan)
-    numbers = np.zeros(n, np.int64)
-    for t in range(x.shape[0]):
-        if x[t] == x[t]:
-            b = (first + t) // size - start
-            means[b] = x[t] if numbers[b] == 0 else means[b] + x[t]
-            numbers[b] += 1
-    begin = n
-    last = np.nan
-    for b in range(n):
-        if numbers[b] > 0:
-            last = means[b] / numbers[b]
-            begin = min(begin, b)
-        means[b] = last
-    known = means[begin:]
-    if known.shape[0] < 2:
+    known = _filled(x)
+    n = known.shape[0]
+    if n < 2:
         return queries
     low, middle, high = kernels.three_quantiles(known, 0.05, 0.5, 0.95)
     unit = max((high - low) / 3.3, normal.scale[s])
     normal.middle[s, 0] = middle
     normal.middle[s, 1] = unit
-    for i in range(known.shape[0]):
-        known[i] = min(max((known[i] - middle) / unit, -1e6), 1e6)
-    # The last block may be half full at the boundary: it is the current one.
-    full = known.shape[0] - (1 if (first + x.shape[0]) % size else 0)
-    if full < known.shape[0]:
-        state.block[s, 0] = start + n - 1
-        state.block[s, 1] = (known[full] * unit + middle) * numbers[n - 1]
-        state.block[s, 2] = numbers[n - 1]
-    for i in range(SHAPE_BLOCKS):
-        if full - 1 - i >= 0:
-            state.course[s, i] = known[full - 1 - i]
-    available = full - SHAPE_BLOCKS
-    if available < REFERENCES // 8:
+    sums = np.zeros(n + 1)
+    for t in range(n):
+        known[t] = scaled(known[t], normal.middle[s])
+        sums[t + 1] = sums[t] + known[t]
+    course = state.course[s]
+    for i in range(course.shape[0]):
+        course[i] = known[max(n - 1 - i, 0)]
+    width = SHAPE_BLOCKS * size
+    available = n - width
+    if available < REFERENCES // 8 * size:
         return queries
-    number = min(REFERENCES, available)
-    for r in range(number):
-        at = SHAPE_BLOCKS - 1 + r * (available - 1) // max(number - 1, 1)
-        for i in range(SHAPE_BLOCKS):
-            normal.courses[s, i, r] = known[at - i]
-    normal.known[s, 1] = number
-    day = 86_400 // SHAPE_SECONDS
+    number = min(REFERENCES, available // size)
     window = np.empty(SHAPE_BLOCKS)
+    for r in range(number):
+        _course_at(sums, _place(r, number, width, available), size, window)
+        for i in range(SHAPE_BLOCKS):
+            normal.courses[s, i, r] = window[i]
+    normal.known[s, 1] = number
+    day = 86_400 // profile
     usable = 0
     for q in range(QUERIES):
-        at = min(int((q + 0.5) * full / QUERIES), full - 1)
-        limit = full - 1 - ((full - 1 - at) // day + 1) * day
-        while (
-            usable < number
-            and SHAPE_BLOCKS - 1 + usable * (available - 1) // max(number - 1, 1) <= limit
-        ):
+        at = min(int((q + 0.5) * n / QUERIES), n - 1)
+        limit = n - 1 - ((n - 1 - at) // day + 1) * day
+        while usable < number and _place(usable, number, width, available) <= limit:
             usable += 1
-        if at >= SHAPE_BLOCKS - 1 and usable >= max(number // 8, 6):
-            for i in range(SHAPE_BLOCKS):
-                window[i] = known[at - i]
+        if at >= width - 1 and usable >= max(number // 8, 6):
+            _course_at(sums, at, size, window)
             queries[q] = kernels.novelty(window, normal.courses[s], usable, distances)
     return queries
+
+
+@jit
+def _place(r: int, number: int, width: int, available: int) -> int:
+    """Newest sample of reference `r`: they are spread evenly over the past."""
+    return width - 1 + r * (available - 1) // max(number - 1, 1)
+
+
+@jit
+def scaled(x: float, middle: Float) -> float:
+    """A sample of a course around its centre, in its unit."""
+    return min(max((x - middle[0]) / middle[1], -1e6), 1e6)
+
+
+@jit
+def course_of(course: Float, window: Float) -> None:
+    """Write the means of the half hours of a course, newest first, into `window`."""
+    size = course.shape[0] // SHAPE_BLOCKS
+    for i in range(SHAPE_BLOCKS):
+        total = 0.0
+        for k in range(i * size, (i + 1) * size):
+            total += course[k]
+        window[i] = total / size
+
+
+@jit
+def course_evidence(normal: Normal, state: State, s: int, distances: kernels.Single) -> float:
+    """How rare the course of the last six hours is; 0 where there is nothing to compare it with."""
+    if normal.known[s, 1] == 0:
+        return 0.0
+    window = np.empty(SHAPE_BLOCKS)
+    course_of(state.course[s], window)
+    far = kernels.novelty(window, normal.courses[s], normal.known[s, 1], distances)
+    return float(kernels.tail_evidence(far, normal.tails[s, SHAPE], normal.trust[s], PRIOR))
+
+
+@jit
+def _course_at(sums: Float, at: int, size: int, window: Float) -> None:
+    """The same from running sums, for the course that ends with sample `at`."""
+    for i in range(SHAPE_BLOCKS):
+        end = at + 1 - i * size
+        window[i] = (sums[end] - sums[end - size]) / size
+
+
+@jit
+def _filled(x: Float) -> Float:
+    """From the first sample on, with the last one where one is missing."""
+    begin = 0
+    while begin < x.shape[0] and math.isnan(x[begin]):
+        begin += 1
+    out = x[begin:].copy()
+    for t in range(1, out.shape[0]):
+        if math.isnan(out[t]):
+            out[t] = out[t - 1]
+    return out

@@ -19,6 +19,7 @@ from detector.channels import (
     REFERENCES,
     SHAPE_BLOCKS,
     SHAPE_GRID,
+    SHAPE_SECONDS,
     SMOOTHED_STEPS,
     SPREAD_STEPS,
     Limits,
@@ -28,18 +29,19 @@ from detector.channels import (
     window_length,
 )
 from detector.fold import fold
-from detector.levels import begin
+from detector.levels import WEEK_BLOCKS, begin, begin_week
 from detector.models.baseline import BLOCKS, DAY, Baseline
 from detector.series import Bool, Int, Policy, Scores, SeriesMatrix
 
 # Evidence, in decades, at the edge of normal.
-EDGE = 2.35
+EDGE = 2.4
 # With a day of history the edge of normal is this share further away, falling to nothing at
 # eight days, when a weekend has been seen.
 CAUTION = 0.3
 CAUTION_DAYS = (1.0, 8.0)
-# Channels are calibrated on this many of the last steps: a week of minutes, five weeks of five.
-WINDOW_STEPS = 10_080
+# Channels are calibrated on this many of the last steps: ten days of minutes, all the four weeks
+# of five.
+WINDOW_STEPS = 15_000
 # State of a series that has been absent so long that it is no longer written.
 GONE = -1
 
@@ -117,6 +119,9 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
     level = np.empty((count, 2))
     last = history.values[:, -BLOCKS * size :] if long_enough else np.empty((count, 0))
     begin(np.ascontiguousarray(last), baseline.blocks, raw, level)
+    week, usual = np.empty((count, WEEK_BLOCKS)), np.empty(count)
+    first = int(history.times[0]) // history.step if len(history.times) else 0
+    begin_week(history.values, baseline.table, first, size, week, usual)
     return State(
         blocks=baseline.blocks.copy(),
         raw=raw,
@@ -126,11 +131,13 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         recent=np.zeros((count, ORDER)),
         steps=np.zeros((count, SPREAD_STEPS)),
         last=np.full(count, np.nan),
-        course=np.zeros((count, SHAPE_BLOCKS)),
-        block=np.zeros((count, 4)),
+        course=np.zeros((count, SHAPE_BLOCKS * max(SHAPE_SECONDS // baseline.profile, 1))),
+        shape=np.zeros(count),
         scores=np.zeros((count, 2, SMOOTHED_STEPS)),
         flags=np.zeros((count, 3), np.int64),
         silent=np.zeros(count, np.int64),
+        week=week,
+        usual=usual,
     )
 
 
