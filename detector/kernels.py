@@ -194,15 +194,6 @@ def positive_quantile(values: np.ndarray, q: float) -> float:
 
 
 @jit
-def any_known(values: np.ndarray) -> bool:
-    """Whether any value is not NaN."""
-    for v in values:
-        if v == v:
-            return True
-    return False
-
-
-@jit
 def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
     """Fit the tail of a channel's past magnitudes, for `tail_evidence`.
 
@@ -232,7 +223,7 @@ def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
         m = 0
         for d in range(days):
             part = magnitudes[n - (d + 1) * day : n - d * day]
-            if any_known(part):
+            if not np.isnan(part).all():
                 largest[m] = largest_of(part)
                 m += 1
         if m >= LEAST_DAYS:

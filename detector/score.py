@@ -34,7 +34,7 @@ from detector.models.baseline import BLOCKS, DAY, Baseline
 from detector.series import Bool, Int, Policy, Scores, SeriesMatrix
 
 # Evidence, in decades, at the edge of normal.
-EDGE = 2.4
+EDGE = 2.35
 # With a day of history the edge of normal is this share further away, falling to nothing at
 # eight days, when a weekend has been seen.
 CAUTION = 0.3
