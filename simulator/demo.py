@@ -26,16 +26,14 @@ class Act:
     ----------
     rows : tuple of tuple of Injection
         No fault of one row moves what another row watches.
-    after : str or None
-        A signal that has to be calm again first, because this act would move it too.
     """
 
     rows: tuple[tuple[Injection, ...], ...]
-    after: str | None = None
 
 
 # Labels come late, so the model that turns bad comes first and has company; no traffic disturbs all
-# the others and comes last.
+# the others and comes last. Drifting customers and missing values act on the same window, so they
+# follow each other.
 PROGRAMME = (
     Act(
         (
@@ -45,12 +43,11 @@ PROGRAMME = (
                 Injection("errors", None, "churn_error_ratio", "errors"),
                 Injection("latency", 0.1, "churn_latency_p50", "latency"),
             ),
-            (Injection("feature_drift", None, "churn_feature_drift", "drift"),),
+            (
+                Injection("feature_drift", None, "churn_feature_drift", "drift"),
+                Injection("missing_values", None, "churn_feature_missing", "quality"),
+            ),
         )
-    ),
-    Act(
-        ((Injection("missing_values", None, "churn_feature_missing", "quality"),),),
-        after="churn_performance",
     ),
     Act(((Injection("traffic_zero", None, "churn_traffic", "traffic"),),)),
 )
@@ -130,8 +127,6 @@ def _run_programme(console: Console, stack: Stack) -> int:
     while time.time() < began + _BEFORE_SECONDS:
         _look(watch, stack, timelines, console)
     for act in PROGRAMME:
-        if act.after is not None:
-            _wait_until_calm(act.after, watch, stack, timelines, console)
         rows = [_Row(list(injections)) for injections in act.rows]
         while any(row.now or row.later for row in rows):
             _look(watch, stack, timelines, console)
@@ -175,14 +170,6 @@ def _stay_quiet(console: Console, stack: Stack, seconds: float) -> int:
     messages = len(watch.view.messages)
     _say(console, f"alerts: {len(alerts)}, messages: {messages}, in {format_duration(seconds)}")
     return 1 if alerts or messages else 0
-
-
-def _wait_until_calm(
-    signal: str, watch: Watch, stack: Stack, timelines: list[Timeline], console: Console
-) -> None:
-    deadline = time.time() + _RECOVERY_SECONDS
-    while time.time() < deadline and not _calm(signal, watch.view):
-        _look(watch, stack, timelines, console)
 
 
 def _calm(signal: str, view: View) -> bool:

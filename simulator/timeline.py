@@ -13,8 +13,7 @@ from simulator.watch import Message, View
 
 # What a fault may move besides the signal it is watched by; tests/bench/confusion.py counts how
 # often. Without traffic, and with the few requests just after, every share and quantile of requests
-# is thrown, and windows by number stand still where they happen to be. With half of the values
-# missing the distance of the others grows, because they are fewer.
+# is thrown.
 PERFORMANCE = frozenset({"churn_performance", "churn_performance_loss", "churn_label_coverage"})
 SIDE_EFFECTS: dict[str, frozenset[str]] = {
     "traffic_zero": PERFORMANCE
@@ -37,8 +36,7 @@ SIDE_EFFECTS: dict[str, frozenset[str]] = {
     "latency": frozenset({"churn_latency_p50", "churn_latency_p99", "churn_concurrency"}),
     "errors": frozenset({"churn_error_ratio"}),
     "feature_drift": frozenset({"churn_feature_drift", "churn_prediction_mix"}),
-    "missing_values": PERFORMANCE
-    | frozenset({"churn_feature_missing", "churn_prediction_mix", "churn_feature_drift"}),
+    "missing_values": frozenset({"churn_feature_missing", "churn_prediction_mix"}),
     "concept_drift": PERFORMANCE,
 }
 # In the order they happen.

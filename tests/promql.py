@@ -17,6 +17,7 @@ SOURCE_METRICS = {
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
     "churn_predictions_total",
+    "churn_feature_distance_floor",
     "churn_feature_drift",
     "churn_feature_missing_ratio",
     "churn_quality_checked_total",

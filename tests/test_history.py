@@ -144,8 +144,8 @@ def test_the_plan_ends_one_interval_before_and_gets_dense_at_the_end() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((4, 5, 3 * 3600, 5), "more than 12 million"),
-        ((4, 30, 86400 * 5, 1), "more than 12 million"),
+        ((4, 5, 3 * 3600, 5), "more than 14 million"),
+        ((4, 30, 86400 * 5, 1), "more than 14 million"),
         ((0.01, 30, 3 * 3600, 5), "longer than --recent"),
         ((0, 30, 1, 5), "longer than --recent"),
         ((float("nan"), 30, 1, 5), "longer than --recent"),

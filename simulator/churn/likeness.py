@@ -83,7 +83,7 @@ def _compared(
         "column": feature.name,
         "statistic": feature.statistic,
         "value": float(distance(feature, counts, feature.statistic)),
-        "floor": floors.at(feature.name, feature.statistic, int(counts.sum()))[1],
+        "floor": float(floors.at(feature.name, feature.statistic, counts.sum())[1]),
         "psi": float(distance(feature, counts, "psi")),
         "jensen_shannon": float(distance(feature, counts, "jensen_shannon")),
         "missing_in_file": feature.missing_ratio,
