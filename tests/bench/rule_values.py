@@ -15,6 +15,7 @@ from detector.series import Labels, SeriesMatrix, label_set
 
 STEP = 60
 _WINDOW = 5
+_SMALLEST_FLOOR = 0.01
 Floats = NDArray[np.float64]
 
 
@@ -105,12 +106,13 @@ def _plain(samples: Samples, name: str, mean: bool) -> dict[Labels, Floats]:
 
 def _in_floors(samples: Samples) -> dict[Labels, Floats]:
     floors = {
-        label_set({k: v for k, v in labels if k not in ("__name__", "window")}): _mean(values)
+        label_set({k: v for k, v in labels if k not in ("__name__", "window")}): np.maximum(
+            _mean(values), _SMALLEST_FLOOR
+        )
         for labels, values in samples.of("churn_feature_distance_floor", window="count").items()
     }
     drift = _plain(samples, "churn_feature_drift", True)
-    with np.errstate(invalid="ignore"):
-        return {labels: values / floors[labels] for labels, values in drift.items()}
+    return {labels: values / floors[labels] for labels, values in drift.items()}
 
 
 def _asked(samples: Samples, found: dict[Labels, Floats]) -> dict[Labels, Floats]:
