@@ -5,11 +5,10 @@ of its size and in full, and with half of the nullable values missing. Evidently
 given what its report gives them, a column without NaN. Twice: the values, which it bins itself, and
 the bins of our reference (a number stands as the mean of its bin), on which both should agree.
 
-Evidently (Apache-2.0) is no dependency. Where it is not installed:
-    pip install --target /tmp/evidently evidently
-    .venv/bin/python tests/bench/evidently_drift.py --packages /tmp/evidently
+Evidently (Apache-2.0) is no dependency; 0.7.23 needs a pandas before 3:
+    pip install --target /tmp/evidently evidently 'pandas<3'
 
-Run: .venv/bin/python tests/bench/evidently_drift.py [--packages DIR] [--rows 20000] [--window 1000]
+Run: PYTHONPATH=/tmp/evidently .venv/bin/python tests/bench/evidently_drift.py [--rows 20000]
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ import itertools
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from table import Cell, show
 
 from simulator.churn.distances import applicable, distance, ks_p_value
@@ -46,21 +44,21 @@ CHANGES: dict[str, tuple[Callable[..., dict[str, object]] | None, float]] = {
 # Statistics of ours and their names at Evidently.
 NAMES = {"psi": "psi", "jensen_shannon": "jensenshannon", "wasserstein": "wasserstein", "ks": "ks"}
 
-Test = Callable[[pd.Series, pd.Series, bool], float]
+# Values of the reference and of a window, and whether they are numbers.
+Test = Callable[[Sequence[object], Sequence[object], bool], float]
 
 
-def evidently_tests(packages: str | None) -> dict[str, Test]:
+def evidently_tests() -> dict[str, Test]:
     """Return Evidently's functions by our names; exits with one line where there is none."""
-    if packages is not None:
-        sys.path.append(packages)
     warnings.simplefilter("ignore")
     try:
+        import pandas as pd
         from evidently.legacy.calculations import stattests
         from evidently.legacy.core import ColumnType
     except ImportError as error:
         print(
-            f"Evidently cannot be imported ({error}); pip install --target DIR evidently, "
-            "then --packages DIR",
+            f"Evidently cannot be imported ({error}); "
+            "pip install --target DIR evidently 'pandas<3', then PYTHONPATH=DIR",
             file=sys.stderr,
         )
         raise SystemExit(2) from None
@@ -68,9 +66,10 @@ def evidently_tests(packages: str | None) -> dict[str, Test]:
     def test(name: str) -> Test:
         found = getattr(stattests, f"{name}_stat_test")
 
-        def call(before: pd.Series, after: pd.Series, number: bool) -> float:
+        def call(before: Sequence[object], after: Sequence[object], number: bool) -> float:
             kind = ColumnType.Numerical if number else ColumnType.Categorical
-            return float(found(before, after, kind, 0.1).drift_score)
+            known = (pd.Series(part).dropna() for part in (before, after))
+            return float(found(*known, kind, 0.1).drift_score)
 
         return call
 
@@ -92,7 +91,6 @@ def compared(
 ) -> dict[str, tuple[float, float, float]]:
     """Return (ours, theirs on the same bins, theirs on the values) by statistic."""
     number = column.kind == "number"
-    values = [pd.Series(part).dropna() for part in (before, after)]
     placed = []
     for part in (before, after):
         slots = column.slots(part)
@@ -112,19 +110,18 @@ def compared(
         if ours is None or ours != ours:
             continue
         # As categories, since Evidently would bin the bins of a number once more.
-        binned = [pd.Series(means[slots] if name == "wasserstein" else slots) for slots in placed]
+        binned = [means[slots] if name == "wasserstein" else slots for slots in placed]
         same = test(*binned, name in ("wasserstein", "ks"))
-        out[name] = (ours, same, test(*values, number))
+        out[name] = (ours, same, test(before, after, number))
     return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--packages", help="directory that pip install --target wrote to")
     parser.add_argument("--rows", type=int, default=20_000, help="of the reference")
     parser.add_argument("--window", type=int, default=1000)
     options = parser.parse_args()
-    tests = evidently_tests(options.packages)
+    tests = evidently_tests()
     columns = synthetic_customers(np.random.default_rng(SEED), options.rows)
     reference: Reference = make_reference(columns)
     rows = as_requests(columns)
