@@ -18,7 +18,7 @@ from detector.remote_write import RemoteWriter
 from detector.write_request import TimeSeries, encode
 from simulator import cli, history, population
 from simulator.calibrate import Measurement, measure
-from simulator.churn import artefact, distances, featurestore, quality, window
+from simulator.churn import artefact, binning, distances, featurestore, quality, window
 from simulator.churn import reference as references
 from simulator.churn import train as training
 from simulator.churn.quality import CHECKS, DUPLICATE, RANGE, SCHEMA
@@ -43,7 +43,7 @@ COST = Measurement(
 
 @pytest.fixture(scope="module")
 def reference() -> references.Reference:
-    return references.make_reference(population.synthetic_customers(np.random.default_rng(1), 4000))
+    return binning.make_reference(population.synthetic_customers(np.random.default_rng(1), 4000))
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ import orjson
 from numpy.typing import NDArray
 
 from simulator.churn import dataset
+from simulator.churn.binning import make_reference
 from simulator.churn.distances import distance
 from simulator.churn.floors import LEVEL, Floors, make_floors
 from simulator.churn.model import cross_validated_auc
-from simulator.churn.reference import FeatureReference, make_reference
+from simulator.churn.reference import FeatureReference
 from simulator.churn.schema import TARGET
 from simulator.population import Columns, as_requests, synthetic_customers
 

@@ -23,8 +23,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from table import Cell, show
 
+from simulator.churn.binning import make_reference
 from simulator.churn.distances import applicable, distance, ks_p_value
-from simulator.churn.reference import FeatureReference, Reference, make_reference
+from simulator.churn.reference import FeatureReference, Reference
 from simulator.population import (
     as_requests,
     customer_stream,
