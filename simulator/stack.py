@@ -68,7 +68,7 @@ class Stack:
             say(f"{time.monotonic() - began:6.1f} s  {what}")
 
         self._start_servers()
-        done("Prometheus, Alertmanager, Pushgateway and the message sink run")
+        done("Prometheus, Alertmanager, Pushgateway, detector notify and the message sink run")
         self._run("train")
         done("the churn model is trained")
         self._start_service()
@@ -87,9 +87,10 @@ class Stack:
         done("alerts are on")
 
     def _start_servers(self) -> None:
-        for name in ("sink", "pushgateway", "alertmanager", "prometheus"):
+        for name in ("sink", "notify", "pushgateway", "alertmanager", "prometheus"):
             self._start(name)
         self._wait("sink", "sink:8090/healthz")
+        self._wait("notify", "notify:9114/healthz")
         for address in ("pushgateway:9091", "alertmanager:9093", "prometheus:9090"):
             self._wait(address.partition(":")[0], f"{address}/-/ready")
         # With a sample of now, all of the past is out of order, which Prometheus puts aside.
@@ -190,6 +191,7 @@ class Stack:
             "Pushgateway": at.url("pushgateway:9091"),
             "Churn service": f"{at.url('churn:8000')}/docs",
             "Detector": f"{at.url('detector:9112')}/metrics",
+            "Notify": f"{at.url('notify:9114')}/metrics",
             "Messages": f"{at.url('sink:8090')}/messages",
             "Files and logs": str(at.directory),
         }
