@@ -5,6 +5,7 @@ Every text is inert before it gets here (one line, bounded); each writer then es
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,8 @@ from detector.notify.wording import ago, clock, deviation, number, sentences, to
 SHOWN = 10
 TITLE = 150
 PICTURE = "anomaly.png"
+# Of grafana/dashboards.
+EXPLORER, OVERVIEW = "anomaly-signal", "anomaly-overview"
 COLOURS = {"resolved": "#2e7d32", "critical": "#c4162a", "warning": "#e0a800", "info": "#4a7ab5"}
 
 
@@ -275,14 +278,19 @@ def _other_line(other: Other) -> str:
 def _links(group: Group, alert: Alert, grafana_url: str, now: float) -> tuple[tuple[str, str], ...]:
     """Return the places to look; each is only shown, never fetched."""
     dashboard = alert.annotations.get("dashboard_url", "")
+    # Fixed, so that a message read tomorrow shows tonight.
+    begin, end = int(alert.since - 3600), int(alert.until + 1800 if alert.until else now)
+    range_ = f"&from={begin}000&to={end}000"
     if grafana_url:
-        begin, end = int(alert.since - 3600) * 1000, int(alert.until + 1800 if alert.until else now)
         asked = "&".join(
             f"var-{k}={quote(alert.labels[k], safe='')}"
             for k in (names.SIGNAL, "job")
             if k in alert.labels
         )
-        dashboard = f"{grafana_url}/d/anomaly-overview?{asked}&from={begin}&to={end}000"
+        page = EXPLORER if names.SIGNAL in alert.labels else OVERVIEW
+        dashboard = f"{grafana_url}/d/{page}?{asked}{range_}"
+    elif re.search(r"/d/.*[?]", dashboard):
+        dashboard += range_
     silence = ""
     if group.status == "firing" and group.url:
         # Every label: without one the silence would be wider than the group.
