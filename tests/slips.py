@@ -47,7 +47,7 @@ WORDING = {
     "group": (r"\.GroupLabels", ".CommonLabels"),
     "labels left out": (r'"(signal|job|severity)" ', ""),
     "colour": (r"\b(danger|good)\b", "warning"),
-    "range": (r"(?<=Add -?)(\d+)0{3}\b", r"\1"),
+    "range": (r"(Add -?\d+)0{3}\b", r"\1"),
     "variable of a link": (r"(from|to)=(?=\{\{)", r"\1s="),
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from detector import names, promql
+from detector.anomaly import Anomaly
 from detector.notify import inert
 from detector.notify.inert import line
 from detector.notify.story import Other, Story
@@ -20,6 +21,8 @@ from detector.notify.wording import ago, clock, deviation, number, sentences, to
 # Alerts that get a line of their own.
 SHOWN = 10
 TITLE = 150
+# Characters below which labels in a title say nothing.
+LEAST = 12
 PICTURE = "anomaly.png"
 # Of grafana/dashboards.
 EXPLORER, OVERVIEW = "anomaly-signal", "anomaly-overview"
@@ -79,9 +82,9 @@ def compose(
     """
     first = _first(group, story)
     over = group.status == "resolved"
-    opening = [
-        text for one in story.subjects for text in sentences(one.anomaly, now, one.alert.until)
-    ]
+    told = [sentences(one.anomaly, now, one.alert.until) for one in story.subjects]
+    # Why, for the first: the others of a group are its like.
+    opening = [*(told[0] if told else ()), *(what for what, _ in told[1:])]
     sections: list[tuple[str, tuple[str, ...]]] = [("", tuple(opening))] if opening else []
     explained = [subject.alert for subject in story.subjects]
     rest = [alert for alert in group.alerts if alert not in explained]
@@ -103,7 +106,7 @@ def compose(
         severity=line(group.severity, 20),
         title=_title(group, story, now),
         sections=tuple(sections),
-        links=_links(group, first, grafana_url, now),
+        links=_links(group, first, grafana_url),
         picture=picture,
     )
 
@@ -138,11 +141,14 @@ def summary(
 
 
 def plain(message: Message) -> str:
-    """Return all but the title as plain text, for services that show no more than that."""
-    parts = []
+    """Return all but the title as plain text, for services that show no more than that.
+
+    Where to look comes first.
+    """
+    parts = ["\n".join(f"{name}: {address}" for name, address in message.links[:1])]
     for heading, lines in message.sections:
         parts.append("\n".join(([f"{heading}:"] if heading else []) + list(lines)))
-    parts.append("\n".join(f"{name}: {address}" for name, address in message.links))
+    parts.append("\n".join(f"{name}: {address}" for name, address in message.links[1:]))
     return "\n\n".join(filter(None, parts))
 
 
@@ -157,6 +163,9 @@ def html(message: Message) -> str:
         'overflow-wrap: anywhere; max-width: 820px">'
         f'<p style="font-size: 16px"><strong>{e(message.title)}</strong></p>'
     ]
+    links = " &nbsp; ".join(f'<a href="{e(to)}">{e(name)}</a>' for name, to in message.links)
+    if links:
+        out.append(f"<p>Look: {links}</p>")
     for position, (heading, lines) in enumerate(message.sections):
         if heading:
             out.append(f"<p><strong>{e(heading)}</strong></p>")
@@ -168,8 +177,6 @@ def html(message: Message) -> str:
                 f'<p><img src="cid:{PICTURE}" width="800" alt="The series, its normal band '
                 'and the anomaly"></p>'
             )
-    links = " &nbsp; ".join(f'<a href="{e(to)}">{e(name)}</a>' for name, to in message.links)
-    out.append(f"<p>{links}</p>")
     # Apprise makes the plain part of this, in which an address is only what can be read.
     out.append('<div style="font-size: 11px; color: #6a6a6a">')
     out.extend(f"{e(name)}: {e(address)}<br>" for name, address in message.links)
@@ -187,16 +194,17 @@ def slack(message: Message) -> dict[str, Any]:
     def text(words: str, **style: bool) -> dict[str, Any]:
         return {"type": "text", "text": words} | ({"style": style} if style else {})
 
+    links: list[dict[str, Any]] = [text("Look: ")]
+    for name, address in message.links:
+        links += [{"type": "link", "url": address, "text": name}, text("   ")]
     elements: list[dict[str, Any]] = []
+    if message.links:
+        links[-1] = text("\n")
+        elements.append({"type": "rich_text_section", "elements": links})
     for heading, lines in message.sections:
         body = [text(f"{heading}\n", bold=True)] if heading else []
         body.append(text("\n".join(f"• {one}" if heading else one for one in lines) + "\n"))
         elements.append({"type": "rich_text_section", "elements": body})
-    links: list[dict[str, Any]] = []
-    for name, address in message.links:
-        links += [{"type": "link", "url": address, "text": name}, text("   ")]
-    if links:
-        elements.append({"type": "rich_text_section", "elements": links[:-1]})
     title = inert.slack(message.title)
     return {
         "text": title,
@@ -224,26 +232,38 @@ def _title(group: Group, story: Story, now: float) -> str:
     more = group.firing + group.resolved - 1
     tail = f" and {more:,} more" if more > 0 else ""
     where = f"{job}: " if job else ""
+    subject = story.subjects[0].anomaly if story.subjects else None
+    name = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 50)
     if group.status == "resolved":
         until = max(alert.until for alert in group.alerts)
         since = min(alert.since for alert in group.alerts)
         worst = ""
-        if story.subjects:
-            since = min(subject.anomaly.since for subject in story.subjects)
-            worst = f", at its worst {deviation(story.subjects[0].anomaly)}"
-        what = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 50)
-        return line(
-            f"[RESOLVED] {where}{what}{tail}, over after {ago(until - since)}{worst}", TITLE
+        if subject is not None:
+            since = min(one.anomaly.since for one in story.subjects)
+            worst = f", at its worst {deviation(subject)}"
+        return _title_of(
+            f"[RESOLVED] {where}{name}",
+            subject,
+            f"{tail}, over after {ago(until - since)}{worst}",
         )
     mark = f"[{line(group.severity, 12).upper() or 'FIRING'}] "
-    if story.subjects:
-        anomaly = story.subjects[0].anomaly
-        what = f"{line(anomaly.signal, 50)} {deviation(anomaly)}"
-        return line(f"{mark}{where}{what}{tail}, since {clock(anomaly.since, now)}", TITLE)
-    what = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 60)
-    said = line(first.annotations.get("summary", ""), 80).rstrip(".")
-    about = said or what
+    if subject is not None:
+        since_text = f"since {clock(subject.since, now)}"
+        return _title_of(
+            f"{mark}{where}{name}", subject, f" {deviation(subject)}{tail}, {since_text}"
+        )
+    about = line(first.annotations.get("summary", ""), 80).rstrip(".") or name
     return line(f"{mark}{where}{about}{tail}, since {clock(first.since, now)}", TITLE)
+
+
+def _title_of(begin: str, anomaly: Anomaly | None, end: str) -> str:
+    """Return a title with as much as fits of what tells the series from others of its signal."""
+    labels = [pair for pair in (anomaly.labels if anomaly else ()) if pair[0] != "job"]
+    # Which feature says more than which replica, and of one replica it says nothing.
+    apart = [pair for pair in labels if pair[0] != "instance"] or labels
+    room = TITLE - len(begin) - len(end) - 1
+    shown = line(" ".join(f"{k}={v}" for k, v in apart), room) if room > LEAST else ""
+    return line(f"{begin}{f' {shown}' if shown else ''}{end}", TITLE)
 
 
 def _alert_line(alert: Alert, now: float) -> str:
@@ -271,16 +291,17 @@ def _other_line(other: Other) -> str:
     apart = told_apart(other.labels)
     seen = number(other.observed, other.kind, other.signal)
     due = number(other.expected, other.kind, other.signal)
-    name = f"{line(other.signal, 60)}{f' {apart}' if apart else ''}"
+    more = f" and {other.more} more" if other.more else ""
+    name = f"{line(other.signal, 60)}{f' {apart}' if apart else ''}{more}"
     return f"{name} ({other.kind}): {seen} instead of {due}, score {other.score:.1f}"
 
 
-def _links(group: Group, alert: Alert, grafana_url: str, now: float) -> tuple[tuple[str, str], ...]:
+def _links(group: Group, alert: Alert, grafana_url: str) -> tuple[tuple[str, str], ...]:
     """Return the places to look; each is only shown, never fetched."""
     dashboard = alert.annotations.get("dashboard_url", "")
-    # Fixed, so that a message read tomorrow shows tonight.
-    begin, end = int(alert.since - 3600), int(alert.until + 1800 if alert.until else now)
-    range_ = f"&from={begin}000&to={end}000"
+    # As the templates of Alertmanager have it: an hour before, and half an hour after.
+    end = f"{int(alert.until + 1800)}000" if alert.until else "now"
+    range_ = f"&from={int(alert.since - 3600)}000&to={end}"
     if grafana_url:
         asked = "&".join(
             f"var-{k}={quote(alert.labels[k], safe='')}"

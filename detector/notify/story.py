@@ -6,7 +6,7 @@ The webhook only fills values into our own queries; it names no server and no qu
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from detector.series import Labels, Scores, SeriesMatrix, Signal, label_set, res
 EXPLAINED = 3
 # Other anomalies that are named.
 OTHERS = 5
+# Series they are chosen among.
+SERIES = 100
 # Incidents and the usual range of the hour are taken from so long a past, on this grid.
 LONG_SECONDS = 30 * 86400
 LONG_STEP = 300
@@ -44,7 +46,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Other:
-    """Another anomalous series of the job at that time; NaN where a number is not known."""
+    """Another anomalous signal of the job at that time, by its worst series.
+
+    NaN where a number is not known; `more` are its further series among the worst.
+    """
 
     signal: str
     kind: str
@@ -52,6 +57,7 @@ class Other:
     score: float
     observed: float
     expected: float
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def tell(source: Prometheus, group: Group, now: float, step: int, window: float)
         return Story()
     try:
         found = [_subject(source, alert, now, step, window) for alert in anomalies]
-        others = _others(source, anomalies, now)
+        others = _others(source, [a for a in group.alerts if names.SIGNAL in a.labels], now)
     except SourceError as error:
         return Story(problem=f"Prometheus gives no numbers for it now ({error.reason})")
     return Story(tuple(s for s in found if s is not None), others)
@@ -107,17 +113,40 @@ def _subject(
         return None
     labels, parts = fine
     scores = _scores(source, labels, parts, selector, first, last, grid)
-    on = np.flatnonzero(scores.state[0] == names.State.ANOMALOUS)
+    on = _anomalous(scores, alert)
     if not len(on):
         return None
-    worst = np.where(np.isfinite(scores.score[0, on]), scores.score[0, on], -np.inf).argmax()
-    column = int(on[-1] if alert.firing else on[worst])
+    column = int(on[-1] if alert.firing else on[_worst(scores, on)])
     ages = int((first - LONG_SECONDS) // LONG_STEP) * LONG_STEP, first // LONG_STEP * LONG_STEP
     long = _read(source, ("observed", "state"), selector, *ages, LONG_STEP, alert)
     past, history = _joined(scores, long, labels, ages)
     signal = Signal(alert.labels[names.SIGNAL], alert.labels.get(names.KIND, "other"), ())
     anomaly = describe(signal, past, 0, len(past.times) - len(scores.times) + column, history)
     return None if anomaly is None else Subject(alert, anomaly, scores)
+
+
+def _anomalous(scores: Scores, alert: Alert) -> npt.NDArray[np.intp]:
+    """Return the anomalous steps of an alert's incident; all there are when it has none of its own.
+
+    It began before the alert, by the patience of its rule; earlier incidents are not its own.
+    """
+    on = scores.state[0] == names.State.ANOMALOUS
+    begin = int(np.searchsorted(scores.times, alert.since))
+    while begin > 0 and on[begin - 1]:
+        begin -= 1
+    every = np.flatnonzero(on)
+    own = every[every >= begin]
+    return own if len(own) else every
+
+
+def _worst(scores: Scores, on: npt.NDArray[np.intp]) -> int:
+    """Return which step was farthest from what was expected, else the one with the highest score.
+
+    The score is no measure of how bad: it saturates, and still grows while the value comes back.
+    """
+    far = np.abs(scores.observed[0, on] - scores.expected[0, on])
+    how_bad = far if np.isfinite(far).any() else scores.score[0, on]
+    return int(np.where(np.isfinite(how_bad), how_bad, -np.inf).argmax())
 
 
 def _selector(alert: Alert) -> str:
@@ -252,9 +281,7 @@ def _others(source: Prometheus, alerts: list[Alert], now: float) -> tuple[Other,
     # While it fires: now. Afterwards: a moment of its time, as the others may be over as well.
     moment = now if first.firing else min(first.since + (first.until - first.since) / 2, now)
     of_job = f"{{job={promql.quoted(job)}}}"
-    worst = (
-        f"topk({OTHERS + 8 * EXPLAINED}, {names.SCORE}{of_job} and ({names.STATE}{of_job} == 1))"
-    )
+    worst = f"topk({SERIES}, {names.SCORE}{of_job} and ({names.STATE}{of_job} == 1))"
     scored = dict(source.vector(worst, moment))
     values: dict[Labels, dict[str, float]] = {}
     query = f'{{__name__=~"{names.OBSERVED}|{names.EXPECTED}",{of_job[1:-1]}}} and {worst}'
@@ -278,7 +305,13 @@ def _others(source: Prometheus, alerts: list[Alert], now: float) -> tuple[Other,
                 expected=known.get(names.EXPECTED, np.nan),
             )
         )
-    return tuple(sorted(found, key=lambda other: -other.score)[:OTHERS])
+    # A line a signal: twenty features of one model would hide all else.
+    by_signal: dict[str, list[Other]] = {}
+    for other in sorted(found, key=lambda other: -other.score):
+        by_signal.setdefault(other.signal, []).append(other)
+    return tuple(
+        replace(worst, more=len(rest)) for worst, *rest in list(by_signal.values())[:OTHERS]
+    )
 
 
 def _series(labels: Labels) -> Labels:
