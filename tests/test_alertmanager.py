@@ -167,6 +167,16 @@ def test_the_first_two_lines_say_what_how_bad_and_since_when(tmp_path: Path) -> 
     assert "Firing since 2026-11-21 03:02:00 UTC" in second
 
 
+def test_a_page_is_red_until_it_is_over(tmp_path: Path) -> None:
+    page = _alert("AnomalyBurnsBudget", severity="critical")
+    group = {"alertname": "AnomalyBurnsBudget"}
+    assert _render("slack.color", _message([page], **group), tmp_path) == "danger"
+    over = _message([page | {"status": "resolved"}], **group)
+    assert _render("slack.color", over, tmp_path) == "good"
+    for part in ("slack.title", "email.subject"):
+        assert _render(part, _message([page], **group), tmp_path).endswith("(critical)")
+
+
 def test_a_resolved_message_says_so_before_it_speaks_of_the_present(tmp_path: Path) -> None:
     text = _render("slack.text", _resolved(), tmp_path)
     assert text.startswith("*Resolved: Latency of churn is not")

@@ -129,9 +129,10 @@ def main() -> int:
                 return 2
         for mistake in mistakes(options.number, random.Random(options.seed)):
             place = project / mistake.file.relative_to(ROOT)
+            right = place.read_bytes()
             place.write_text(mistake.content, encoding="utf-8")
             caught = held(project, mistake.part)
-            shutil.copy(mistake.file, place)
+            place.write_bytes(right)
             survivors += not caught
             print(f"{mistake.part:<11}{caught or 'NOBODY NOTICES'} <- {mistake.what}", flush=True)
     print(f"{options.number - survivors} of {options.number} mistakes are noticed")
