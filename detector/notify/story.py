@@ -6,7 +6,7 @@ The webhook only fills values into our own queries; it names no server and no qu
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,13 @@ import numpy.typing as npt
 from detector import names, promql
 from detector.anomaly import Anomaly, describe
 from detector.errors import SourceError
+from detector.notify.others import Other, others_of
 from detector.notify.webhook import Alert, Group
 from detector.prometheus import Prometheus
 from detector.series import Labels, Scores, SeriesMatrix, Signal, label_set, result_labels
 
 # Alerts that are explained; a picture has one.
 EXPLAINED = 3
-# Other anomalies that are named.
-OTHERS = 5
-# Series they are chosen among.
-SERIES = 100
 # Incidents and the usual range of the hour are taken from so long a past, on this grid.
 LONG_SECONDS = 30 * 86400
 LONG_STEP = 300
@@ -42,22 +39,6 @@ class Subject:
     alert: Alert
     anomaly: Anomaly
     scores: Scores
-
-
-@dataclass(frozen=True)
-class Other:
-    """Another anomalous signal of the job at that time, by its worst series.
-
-    NaN where a number is not known; `more` are its further series among the worst.
-    """
-
-    signal: str
-    kind: str
-    labels: Labels
-    score: float
-    observed: float
-    expected: float
-    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +74,7 @@ def tell(source: Prometheus, group: Group, now: float, step: int, window: float)
         return Story()
     try:
         found = [_subject(source, alert, now, step, window) for alert in anomalies]
-        others = _others(source, [a for a in group.alerts if names.SIGNAL in a.labels], now)
+        others = others_of(source, [a for a in group.alerts if names.SIGNAL in a.labels], now)
     except SourceError as error:
         return Story(problem=f"Prometheus gives no numbers for it now ({error.reason})")
     return Story(tuple(s for s in found if s is not None), others)
@@ -270,49 +251,3 @@ def _shown(labels: Labels) -> Labels:
     """Return labels without those that every message names anyway."""
     hidden = {names.EXPORTED_PREFIX + names.SIGNAL, names.EXPORTED_PREFIX + names.KIND}
     return tuple((k, v) for k, v in labels if k not in hidden)
-
-
-def _others(source: Prometheus, alerts: list[Alert], now: float) -> tuple[Other, ...]:
-    """Return other anomalous series of the first alert's job, the least usual first."""
-    first = alerts[0]
-    job = first.labels.get("job", "")
-    if not job:
-        return ()
-    # While it fires: now. Afterwards: a moment of its time, as the others may be over as well.
-    moment = now if first.firing else min(first.since + (first.until - first.since) / 2, now)
-    of_job = f"{{job={promql.quoted(job)}}}"
-    worst = f"topk({SERIES}, {names.SCORE}{of_job} and ({names.STATE}{of_job} == 1))"
-    scored = dict(source.vector(worst, moment))
-    values: dict[Labels, dict[str, float]] = {}
-    query = f'{{__name__=~"{names.OBSERVED}|{names.EXPECTED}",{of_job[1:-1]}}} and {worst}'
-    for labels, value in source.vector(query, moment) if scored else ():
-        values.setdefault(_series(labels), {})[dict(labels)["__name__"]] = value
-    told = [set(alert.labels.items()) for alert in alerts]
-    found = []
-    for labels, score in scored.items():
-        series = _series(labels)
-        if any(set(series) <= items for items in told):
-            continue
-        own = dict(series)
-        known = values.get(series, {})
-        found.append(
-            Other(
-                signal=own.pop(names.SIGNAL, ""),
-                kind=own.pop(names.KIND, "other"),
-                labels=label_set(own),
-                score=score,
-                observed=known.get(names.OBSERVED, np.nan),
-                expected=known.get(names.EXPECTED, np.nan),
-            )
-        )
-    # A line a signal: twenty features of one model would hide all else.
-    by_signal: dict[str, list[Other]] = {}
-    for other in sorted(found, key=lambda other: -other.score):
-        by_signal.setdefault(other.signal, []).append(other)
-    return tuple(
-        replace(worst, more=len(rest)) for worst, *rest in list(by_signal.values())[:OTHERS]
-    )
-
-
-def _series(labels: Labels) -> Labels:
-    return tuple((k, v) for k, v in labels if k != "__name__")
