@@ -155,6 +155,21 @@ def test_messages_of_before_and_of_others_do_not_count() -> None:
     assert timeline.notification_seconds is None
 
 
+def test_notify_is_told_apart_and_heard_when_both_of_its_messages_are_there() -> None:
+    timeline = Timeline(LATENCY, 100.0)
+    slack = Message(130.0, "slack", f"[WARNING] {ENRICHED} 31ms", "notify")
+    others = [
+        Message(131.0, "email", "[WARNING] churn: churn_latency_p99 31ms", "notify"),
+        Message(131.0, "email", f"[RESOLVED] {ENRICHED}, over", "notify"),
+        # Alertmanager's own is a stage of its own.
+        Message(131.0, "email", f"[FIRING:1] {SUBJECT}", "alertmanager"),
+    ]
+    assert timeline.update(_view(132.0, 0, False, slack, *others)) == ["email"]
+    mail = Message(133.0, "email", f"[WARNING] {ENRICHED} 31ms", "notify")
+    assert timeline.update(_view(134.0, 0, False, slack, *others, mail)) == ["notify"]
+    assert timeline.times["notify"] == 133.0
+
+
 def test_a_new_stage_is_reported_once() -> None:
     timeline = Timeline(LATENCY, 100.0)
     assert timeline.update(_view(112.0, 1)) == ["scored"]
