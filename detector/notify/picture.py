@@ -84,8 +84,9 @@ def draw(subject: Subject) -> bytes:
         # A detector that is new here has no scores of the time before.
         seen = np.flatnonzero(np.isfinite(observed))
         begin = times[seen[0]] if len(seen) else times[0]
-        strip.set_xlim(begin, times[-1])
         span_seconds = int(times[-1] - begin)
+        # Room for the mark of the newest moment, which is the one that counts.
+        strip.set_xlim(begin, times[-1] + max(0.02 * span_seconds, 1.0))
         strip.xaxis.set_major_locator(
             MultipleLocator(next((t for t in TICKS if span_seconds <= 9 * t), TICKS[-1]))
         )
