@@ -10,7 +10,7 @@ from rich.console import Console
 
 from detector.durations import format_duration, parse_duration
 from detector.names import State
-from simulator import outcome
+from simulator import keepsakes, outcome
 from simulator.processes import Interrupted, interruptible
 from simulator.stack import Stack, new_directory, running_stack
 from simulator.timeline import STAGES, Injection, Timeline, allowance
@@ -68,6 +68,7 @@ def demo(
     directory: Path | None,
     seed: int,
     quiet: str | None = None,
+    messages: Path | None = None,
     keep_running: bool = False,
 ) -> int:
     """Run a stack, break it on purpose, and check that each fault becomes a message and is over.
@@ -81,6 +82,8 @@ def demo(
     seed : int
     quiet : str or None
         A duration in which nothing is injected and no alert may fire, instead of the faults.
+    messages : Path or None
+        Gets the messages about each fault, as files.
     keep_running : bool
         Leave the stack running afterwards, until interrupted.
 
@@ -103,7 +106,7 @@ def demo(
         ):
             _say(console, f"\n{stack.addresses()}\n")
             code = (
-                _run_programme(console, stack)
+                _run_programme(console, stack, messages)
                 if seconds is None
                 else _stay_quiet(console, stack, seconds)
             )
@@ -118,7 +121,7 @@ def demo(
     return code
 
 
-def _run_programme(console: Console, stack: Stack) -> int:
+def _run_programme(console: Console, stack: Stack, messages: Path | None) -> int:
     """Inject the faults act by act, follow each to its end, and report."""
     watch = Watch(stack.layout)
     began = time.time()
@@ -137,6 +140,9 @@ def _run_programme(console: Console, stack: Stack) -> int:
         _look(watch, stack, timelines, console)
     ended = time.time()
     allowances = {t.injection.kind: allowance(stack.layout, t.injection.kind) for t in timelines}
+    if messages is not None:
+        files = keepsakes.save(timelines, watch.received(), messages)
+        _say(console, f"{len(files)} files with the messages: {messages}")
     console.print()
     console.print(outcome.table(timelines, allowances))
     scores = outcome.highest_scores(watch, began, ended, timelines)

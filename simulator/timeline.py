@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import itertools
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -39,15 +40,18 @@ SIDE_EFFECTS: dict[str, frozenset[str]] = {
     "missing_values": frozenset({"churn_feature_missing", "churn_prediction_mix"}),
     "concept_drift": PERFORMANCE,
 }
+CHANNELS = ("slack", "email")
 # In the order they happen.
 STAGES = {
     "scored": "score over 1",
     "firing": "alert firing",
     "slack": "Slack message",
     "email": "e-mail",
+    "notify": "both of notify",
     "stopped": "fault ended",
     "slack_resolved": "Slack resolved",
     "email_resolved": "e-mail resolved",
+    "notify_resolved": "notify resolved",
 }
 _GRACE_SECONDS = 5.0
 
@@ -72,6 +76,15 @@ class Injection:
         return f"Anomaly{self.kind.capitalize()}"
 
 
+@dataclass(frozen=True)
+class Letter:
+    """One sort of message: of Alertmanager or `detector notify`, where to, of which end."""
+
+    resolved: bool
+    enriched: bool
+    channel: str
+
+
 @dataclass
 class Timeline:
     """What happened since an injection; times are unix seconds, by stage.
@@ -80,11 +93,14 @@ class Timeline:
     ----------
     injection : Injection
     injected : float
+    heard : dict of Message
+        The first of each sort.
     """
 
     injection: Injection
     injected: float
     times: dict[str, float] = field(default_factory=dict)
+    heard: dict[Letter, Message] = field(default_factory=dict)
 
     def update(self, view: View) -> list[str]:
         """Take over what is new in a view; returns the stages reached by it."""
@@ -94,23 +110,34 @@ class Timeline:
             self.times.setdefault("scored", view.time)
         if signal in view.firing:
             self.times.setdefault("firing", view.time)
-        for channel in ("slack", "email"):
-            self._receive(view.messages, channel, "FIRING", channel, self.injected)
-            told = self.times.get(channel)
-            if told is not None:
-                self._receive(view.messages, channel, "RESOLVED", f"{channel}_resolved", told)
+        for kind in itertools.product((False, True), (False, True), CHANNELS):
+            self._receive(view.messages, Letter(*kind))
         return [stage for stage in STAGES if stage in self.times and stage not in before]
 
-    def _receive(
-        self, messages: list[Message], channel: str, status: str, stage: str, after: float
-    ) -> None:
+    def _receive(self, messages: list[Message], letter: Letter) -> None:
+        """Take the first message of a sort: after the injection, an end after its beginning."""
+        about = {self.injection.signal, *(() if letter.enriched else (self.injection.alert,))}
+        began = self.heard.get(replace(letter, resolved=False))
+        if letter in self.heard or (letter.resolved and began is None):
+            return
+        after = began.received if letter.resolved and began is not None else self.injected
         for message in messages:
             if (
-                message.channel == channel
+                message.channel == letter.channel
+                and message.enriched == letter.enriched
                 and message.received > after
-                and message.is_about(status, self.injection.alert, self.injection.signal)
+                and message.is_about(letter.resolved, *about)
             ):
-                self.times.setdefault(stage, message.received)
+                self.heard[letter] = message
+                self._reach(letter, message.received)
+                return
+
+    def _reach(self, letter: Letter, moment: float) -> None:
+        end = "_resolved" if letter.resolved else ""
+        if not letter.enriched:
+            self.times[f"{letter.channel}{end}"] = moment
+        elif all(replace(letter, channel=channel) in self.heard for channel in CHANNELS):
+            self.times[f"notify{end}"] = moment
 
     def since_injection(self, stage: str) -> float | None:
         """Return seconds from the injection to a stage, None when it was not reached."""

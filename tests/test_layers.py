@@ -100,10 +100,12 @@ ORDER = [
     [
         "notify.webhook",
         "notify.inert",
+        "notify.others",
         "notify.story",
         "notify.wording",
         "notify.picture",
         "notify.message",
+        "notify.writing",
         "notify.dead",
         "notify.spool",
         "notify.sender",

@@ -65,7 +65,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("e2e")
     with running_stack(at=None, directory=directory, seed=7, profile="fast", say=print) as stack:
         processes = [child.process for child in stack.supervisor.children]
-        assert len(processes) == 7
+        assert len(processes) == 8
         yield Scene(stack)
     assert all(process.returncode is not None for process in processes)
 
