@@ -145,3 +145,5 @@ def test_the_end_of_the_fault_is_told(scene: Scene) -> None:
     timeline = scene.timeline
     assert timeline is not None
     scene.want("both resolved messages", lambda: timeline.complete, within=240)
+    # Nor was the start of the stack told as an incident of the detector.
+    assert not [m for m in scene.watch.view.messages if "AnomalyScoresStale" in m.title]
