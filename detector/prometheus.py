@@ -18,8 +18,9 @@ from detector import access
 from detector.errors import SourceError
 from detector.gathering import Gathering
 from detector.gathering import Reading as Reading
+from detector.labels import label_set
 from detector.range_answer import MALFORMED, Sampled, decode_any, decode_series
-from detector.series import Bool, Labels, label_set
+from detector.series import Bool, Labels
 from detector.settings import PrometheusSettings
 
 # Prometheus refuses more than 11,000 points a series; a margin for servers that count otherwise.

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "detector"
 # A module may import those before it.
 ORDER = [
     ["names", "errors"],
-    ["durations", "promql", "expression", "series", "localtime", "masks", "lesson"],
+    ["durations", "promql", "expression", "series", "labels", "localtime", "masks", "lesson"],
     [
         "kernels",
         "medians",

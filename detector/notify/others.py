@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detector import names, promql
+from detector.labels import label_set
 from detector.notify.webhook import Alert
 from detector.prometheus import Prometheus
-from detector.series import Labels, label_set
+from detector.series import Labels
 
 # Signals that are named.
 OTHERS = 5

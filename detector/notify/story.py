@@ -14,10 +14,11 @@ import numpy.typing as npt
 from detector import names, promql
 from detector.anomaly import Anomaly, describe
 from detector.errors import SourceError
+from detector.labels import label_set, result_labels
 from detector.notify.others import Other, others_of
 from detector.notify.webhook import Alert, Group
 from detector.prometheus import Prometheus
-from detector.series import Labels, Scores, SeriesMatrix, Signal, label_set, result_labels
+from detector.series import Labels, Scores, SeriesMatrix, Signal
 
 # Alerts that are explained; a picture has one.
 EXPLAINED = 3

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.series import Labels, SeriesMatrix, label_set
+from detector.labels import label_set
+from detector.series import Labels, SeriesMatrix
 
 STEP = 60
 _WINDOW = 5
