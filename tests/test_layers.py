@@ -59,7 +59,7 @@ ORDER = [
         "discovery",
         "export",
     ],
-    ["options", "tables", "finding", "coverage", "condition_check", "report"],
+    ["options", "tables", "finding", "coverage", "condition_check", "report", "printing"],
     [
         "backtest.recording",
         "backtest.exports",
