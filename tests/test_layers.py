@@ -50,6 +50,8 @@ ORDER = [
         "access",
         "range_answer",
         "gathering",
+        "spans",
+        "refusals",
         "prometheus",
         "conditions",
         "past",
