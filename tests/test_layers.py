@@ -90,6 +90,7 @@ ORDER = [
         "backtest.rival_rules",
         "backtest.write_back",
         "backtest.sources",
+        "backtest.sensitivity",
         "backtest.command",
         "backtest.summary",
         "backtest.duel_table",
