@@ -18,7 +18,7 @@ RUN pip install --no-deps --no-build-isolation .
 
 # Volumes take over owner and mode of the directories they are mounted on.
 RUN useradd --uid 10001 --create-home app \
-    && install --directory --owner=app --group=app /data /feedback /keys /messages
+    && install --directory --owner=app --group=app /data /feedback /keys /messages /var/lib/notify
 USER app
 # The control token is made in the working directory of the process it guards.
 WORKDIR /home/app

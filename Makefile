@@ -3,14 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 AT ?=
+MESSAGES ?=
 SEED ?= 7
 SETS ?= nab synth
 
 .PHONY: demo up down test check fmt golden render bench bench-cost install tools static
 
-## The main job, end to end: faults in, Slack and e-mail messages out. make demo AT="Sun 04:00"
+## The main job, end to end: faults in, Slack and e-mail messages out. make demo AT="Sun 04:00"; MESSAGES=DIR saves what
+## was sent for each fault.
 demo: install
-	@$(BIN)/simulator demo --seed $(SEED) $(if $(AT),--at "$(AT)")
+	@$(BIN)/simulator demo --seed $(SEED) $(if $(AT),--at "$(AT)") \
+		$(if $(MESSAGES),--messages "$(MESSAGES)")
 
 ## The same stack, left running until Ctrl-C or `make down`.
 up: install

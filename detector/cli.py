@@ -126,13 +126,13 @@ def check(
         else:
             rule_check.print_rule_check(console, found)
         raise typer.Exit(found.exit_code)
-    from detector import report
+    from detector import printing, report
 
     result = report.check(settings)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), indent=2))
     else:
-        report.print_check(console, result)
+        printing.print_check(console, result)
     raise typer.Exit(result.exit_code)
 
 
@@ -189,16 +189,16 @@ def signals(
     ] = False,
 ) -> None:
     """List the signals with their series and how far back their history really goes."""
-    from detector import configuration, report
+    from detector import configuration, printing, report
 
     settings = configuration.load(config)
     rows = report.signals(settings, explained=explain)
     if as_json:
         typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
     else:
-        report.print_signals(Console(highlight=False), rows)
+        printing.print_signals(Console(highlight=False), rows)
         if explain:
-            report.print_models(Console(highlight=False), rows)
+            printing.print_models(Console(highlight=False), rows)
     raise typer.Exit(1 if any(row.error for row in rows) else 0)
 
 

@@ -11,7 +11,8 @@ import yaml
 
 from detector import names
 from detector.errors import ConfigError
-from detector.series import Group, Labels, Signal, label_set
+from detector.labels import label_set
+from detector.series import Group, Labels, Signal
 from detector.settings import Settings, known_kind, own_groups, own_signals, signal_of
 
 

@@ -10,8 +10,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from detector import names
+from detector.labels import output_labels
 from detector.score import GONE
-from detector.series import Scores, Signal, output_labels
+from detector.series import Scores, Signal
 
 HELP = {
     names.SCORE: "How unusual: 0 as expected, 1 at the edge of normal, above 1 anomalous.",

@@ -14,8 +14,9 @@ from functools import lru_cache
 import numpy as np
 
 from detector.errors import SourceError
+from detector.labels import label_set, result_labels
 from detector.range_answer import MALFORMED, Sampled, decode_labels, decode_samples
-from detector.series import Int, Labels, SeriesMatrix, label_set, result_labels
+from detector.series import Int, Labels, SeriesMatrix
 
 # So many numbers are placed at one time; each is an object until then.
 BATCH = 1 << 15

@@ -1,44 +1,30 @@
 """Reads samples and rules from a server that speaks Prometheus' HTTP API.
 
 Range reads ask for no compression: on a local network gzip costs the server three to six times
-the transfer (measured; see DECISIONS.md 10). They are cut into spans whose answers are small, so
-that neither side ever holds a long past as text (DECISIONS.md 23), and a span the server finds too
-large is halved.
+the transfer (measured; see DECISIONS.md 10).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import httpx
 import numpy as np
 
-from detector import access
+from detector import access, spans
 from detector.errors import SourceError
 from detector.gathering import Gathering
 from detector.gathering import Reading as Reading
-from detector.range_answer import MALFORMED, Sampled, decode_any, decode_series
-from detector.series import Bool, Labels, label_set
+from detector.labels import label_set
+from detector.range_answer import MALFORMED, Sampled, decode_series
+from detector.refusals import as_json, refusal, shortened
+from detector.series import Bool, Labels
 from detector.settings import PrometheusSettings
+from detector.spans import Spans
 
-# Prometheus refuses more than 11,000 points a series; a margin for servers that count otherwise.
-MAX_POINTS = 10_000
-# A span of so few points is not halved further.
-MIN_POINTS = 100
-# A first answer has few points: nothing is known yet of how many series there are.
-FIRST_POINTS = 10
-# A span has at most so many times the points of the one before.
-GROWTH = 10
-# Spans are made for answers of this size, about a quarter of a million samples: larger ones save no
-# time, on either side.
-ANSWER_BYTES = 8 << 20
-# An answer that turns out this large is broken off, and its span halved.
-MOST_BYTES = 8 * ANSWER_BYTES
 # Results of a condition are not limited: one left out would open what is closed.
 NO_LIMIT = 1_000_000_000
-# Reasons of failures that a shorter span can cure.
-HALVED = ("too_large", "execution", "timeout")
 
 T = TypeVar("T")
 Content = dict[str, dict[str, str]]
@@ -81,9 +67,7 @@ class Prometheus:
             timeout=httpx.Timeout(settings.timeout, connect=min(5.0, settings.timeout)),
             transport=transport,
         )
-        # What a point in time weighed at most in the answers to each query, in the last long read
-        # and since.
-        self._bytes_a_point: dict[str, float] = {}
+        self._spans = Spans(self._range)
 
     def close(self) -> None:
         """Close all connections."""
@@ -157,7 +141,7 @@ class Prometheus:
         """
         gathering = Gathering(np.arange(start, end + 1, step, dtype=np.int64), step, limit, keep)
         for number, (query, rule_labels) in enumerate(queries):
-            for series in self._answers(query, start, end, step):
+            for series in self._spans.answers(query, start, end, step):
                 gathering.add(number, rule_labels, series)
                 # Before the next one is asked for.
                 del series
@@ -177,7 +161,7 @@ class Prometheus:
             return [(label_set(one["metric"]), float(one["value"][1])) for one in found]
         except (KeyError, TypeError, ValueError, AttributeError):
             raise SourceError(
-                f"{self.url}: unexpected answer to {_short(query)}; {self._advice}",
+                f"{self.url}: unexpected answer to {shortened(query)}; {self._advice}",
                 reason="bad_response",
             ) from None
 
@@ -214,43 +198,16 @@ class Prometheus:
                 reason="bad_response",
             ) from None
 
-    def _answers(self, query: str, start: int, end: int, step: int) -> Iterator[Sequence[Sampled]]:
-        """Yield the answers of one span after another, the newest first.
-
-        A span is made from the size of the last answer, the first one from the heaviest so far.
-        The newest comes first because the past of a server often begins with nothing.
-        """
-        most, last = MAX_POINTS, end
-        known = self._bytes_a_point.get(query)
-        points = FIRST_POINTS if known is None else _fitting(known)
-        heaviest = known if known is not None and (end - start) // step < FIRST_POINTS else 0.0
-        while last >= start:
-            points = min(points, most, (last - start) // step + 1)
-            first = last - (points - 1) * step
-            try:
-                series, size = self._range(query, first, last, step)
-            except SourceError as error:
-                if error.reason not in HALVED or points <= MIN_POINTS:
-                    raise
-                most = points = points // 2
-                continue
-            heaviest = self._bytes_a_point[query] = max(heaviest, size / points)
-            points = min(_fitting(size / points), GROWTH * points)
-            last = first - step
-            yield series
-            # Nothing of it is left when the next one comes.
-            del series
-
     def _range(self, query: str, start: int, end: int, step: int) -> tuple[Sequence[Sampled], int]:
         """Return the series of one span, and the size of the answer in bytes."""
         form = {"query": query, "start": str(start), "end": str(end), "step": str(step)}
-        halved = (end - start) // step >= MIN_POINTS
+        halved = (end - start) // step >= spans.MIN_POINTS
         return self._send(
             "POST",
             "/api/v1/query_range",
             {"data": form},
             lambda answer: (self._series(query, answer), len(answer)),
-            MOST_BYTES if halved else None,
+            spans.MOST_BYTES if halved else None,
         )
 
     def _series(self, query: str, answer: bytearray) -> Sequence[Sampled]:
@@ -258,15 +215,15 @@ class Prometheus:
         try:
             return decode_series(answer)
         except MALFORMED:
-            body = _json(answer)
+            body = as_json(answer)
         data = body.get("data") if isinstance(body, dict) else {"resultType": "matrix"}
         if not isinstance(data, dict) or data.get("resultType") != "matrix":
             raise SourceError(
-                f"{self.url}: {_short(query)} gives no series; write an instant vector",
+                f"{self.url}: {shortened(query)} gives no series; write an instant vector",
                 reason="bad_query",
             )
         raise SourceError(
-            f"{self.url}: unexpected answer to {_short(query)}; {self._advice}",
+            f"{self.url}: unexpected answer to {shortened(query)}; {self._advice}",
             reason="bad_response",
         )
 
@@ -274,10 +231,10 @@ class Prometheus:
         """Return an answer that is an object."""
 
         def read(answer: bytearray) -> dict[str, Any]:
-            body = _json(answer)
+            body = as_json(answer)
             if isinstance(body, dict):
                 return body
-            raise _refusal(f"{self.url}{path}", 200, "", "", self._advice)
+            raise refusal(f"{self.url}{path}", 200, "", "", self._advice)
 
         return self._send(method, path, content, read)
 
@@ -309,7 +266,8 @@ class Prometheus:
                     body += part
                     if most is not None and len(body) > most:
                         raise SourceError(
-                            f"{where}: {_short(query)}: more than {most >> 20} MiB; aggregate it",
+                            f"{where}: {shortened(query)}: more than {most >> 20} MiB; "
+                            "aggregate it",
                             reason="too_large",
                         )
         except httpx.TimeoutException:
@@ -323,9 +281,9 @@ class Prometheus:
             ) from None
         if response.status_code == 200:
             return body
-        problem = _json(body)
+        problem = as_json(body)
         said = str(problem.get("error", "")) if isinstance(problem, dict) else ""
-        raise _refusal(where, response.status_code, said, query, self._advice)
+        raise refusal(where, response.status_code, said, query, self._advice)
 
 
 def rules_source(source: Prometheus, settings: PrometheusSettings, url: str | None) -> Prometheus:
@@ -333,43 +291,3 @@ def rules_source(source: Prometheus, settings: PrometheusSettings, url: str | No
     if url is None or url == settings.url:
         return source
     return Prometheus(settings.model_copy(update={"url": url}), setting="rules.url")
-
-
-def _refusal(where: str, status: int, said: str, query: str, advice: str) -> SourceError:
-    """Return the error for an answer that is no result."""
-    about = f"{_short(query)}: " if query else ""
-    if status in (401, 403):
-        return SourceError(
-            f"{where}: access refused (HTTP {status}); check the credentials in prometheus:",
-            reason="refused",
-        )
-    if status == 400 and "exceeded maximum resolution" in said:
-        return SourceError(f"{where}: {about}{said}", reason="too_large")
-    if status == 400:
-        return SourceError(f"{where}: {about}{said or 'bad request'}", reason="bad_query")
-    if status == 422:
-        return SourceError(f"{where}: {about}{said}", reason="execution")
-    if status in (503, 504):
-        return SourceError(f"{where}: {about}{said or 'overloaded'}", reason="timeout")
-    return SourceError(
-        f"{where}: unexpected answer {' '.join(f'HTTP {status} {said}'.split())}; {advice}",
-        reason="bad_response",
-    )
-
-
-def _json(answer: bytearray) -> object:
-    """Return what is in an answer, None when it is no JSON."""
-    try:
-        return decode_any(answer)
-    except MALFORMED:
-        return None
-
-
-def _fitting(bytes_a_point: float) -> int:
-    """Return how many points make an answer of the size that is wanted."""
-    return max(int(ANSWER_BYTES / max(bytes_a_point, 1)), 1)
-
-
-def _short(query: str) -> str:
-    line = " ".join(query.split())
-    return line if len(line) <= 80 else line[:77] + "..."

@@ -26,20 +26,11 @@ from detector.fields import (
     Words,
     Zone,
 )
+from detector.labels import label_set
 from detector.mask_settings import MaskSettings, MasksSettings, meaning
 from detector.notify_settings import NotifySettings
 from detector.pipeline import Schedule
-from detector.series import (
-    Condition,
-    Direction,
-    Group,
-    Labels,
-    Missing,
-    Model,
-    Policy,
-    Signal,
-    label_set,
-)
+from detector.series import Condition, Direction, Group, Labels, Missing, Model, Policy, Signal
 
 PREFIX = "DETECTOR_"
 

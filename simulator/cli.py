@@ -220,6 +220,10 @@ def demo(
     quiet: Annotated[
         str | None, typer.Option(help="Inject nothing for so long, such as 30m; no alert is good.")
     ] = None,
+    messages: Annotated[
+        Path | None,
+        typer.Option(help="Save the messages about each fault, and their pictures, here."),
+    ] = None,
     keep_running: Annotated[
         bool, typer.Option("--keep-running", help="Leave everything running afterwards.")
     ] = False,
@@ -231,7 +235,12 @@ def demo(
     from simulator import demo as demonstration
 
     code = demonstration.demo(
-        at=at, directory=directory, seed=seed, quiet=quiet, keep_running=keep_running
+        at=at,
+        directory=directory,
+        seed=seed,
+        quiet=quiet,
+        messages=messages,
+        keep_running=keep_running,
     )
     raise typer.Exit(code)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from detector.durations import format_duration, parse_duration
 from detector.names import State
-from simulator import outcome
+from simulator import keepsakes, outcome
 from simulator.processes import Interrupted, interruptible
 from simulator.stack import Stack, new_directory, running_stack
 from simulator.timeline import STAGES, Injection, Timeline, allowance
@@ -26,16 +26,14 @@ class Act:
     ----------
     rows : tuple of tuple of Injection
         No fault of one row moves what another row watches.
-    after : str or None
-        A signal that has to be calm again first, because this act would move it too.
     """
 
     rows: tuple[tuple[Injection, ...], ...]
-    after: str | None = None
 
 
 # Labels come late, so the model that turns bad comes first and has company; no traffic disturbs all
-# the others and comes last.
+# the others and comes last. Drifting customers and missing values act on the same window, so they
+# follow each other.
 PROGRAMME = (
     Act(
         (
@@ -45,12 +43,11 @@ PROGRAMME = (
                 Injection("errors", None, "churn_error_ratio", "errors"),
                 Injection("latency", 0.1, "churn_latency_p50", "latency"),
             ),
-            (Injection("feature_drift", None, "churn_feature_drift", "drift"),),
+            (
+                Injection("feature_drift", None, "churn_feature_drift", "drift"),
+                Injection("missing_values", None, "churn_feature_missing", "quality"),
+            ),
         )
-    ),
-    Act(
-        ((Injection("missing_values", None, "churn_feature_missing", "quality"),),),
-        after="churn_performance",
     ),
     Act(((Injection("traffic_zero", None, "churn_traffic", "traffic"),),)),
 )
@@ -71,6 +68,7 @@ def demo(
     directory: Path | None,
     seed: int,
     quiet: str | None = None,
+    messages: Path | None = None,
     keep_running: bool = False,
 ) -> int:
     """Run a stack, break it on purpose, and check that each fault becomes a message and is over.
@@ -84,6 +82,8 @@ def demo(
     seed : int
     quiet : str or None
         A duration in which nothing is injected and no alert may fire, instead of the faults.
+    messages : Path or None
+        Gets the messages about each fault, as files.
     keep_running : bool
         Leave the stack running afterwards, until interrupted.
 
@@ -106,7 +106,7 @@ def demo(
         ):
             _say(console, f"\n{stack.addresses()}\n")
             code = (
-                _run_programme(console, stack)
+                _run_programme(console, stack, messages)
                 if seconds is None
                 else _stay_quiet(console, stack, seconds)
             )
@@ -121,7 +121,7 @@ def demo(
     return code
 
 
-def _run_programme(console: Console, stack: Stack) -> int:
+def _run_programme(console: Console, stack: Stack, messages: Path | None) -> int:
     """Inject the faults act by act, follow each to its end, and report."""
     watch = Watch(stack.layout)
     began = time.time()
@@ -130,8 +130,6 @@ def _run_programme(console: Console, stack: Stack) -> int:
     while time.time() < began + _BEFORE_SECONDS:
         _look(watch, stack, timelines, console)
     for act in PROGRAMME:
-        if act.after is not None:
-            _wait_until_calm(act.after, watch, stack, timelines, console)
         rows = [_Row(list(injections)) for injections in act.rows]
         while any(row.now or row.later for row in rows):
             _look(watch, stack, timelines, console)
@@ -142,6 +140,9 @@ def _run_programme(console: Console, stack: Stack) -> int:
         _look(watch, stack, timelines, console)
     ended = time.time()
     allowances = {t.injection.kind: allowance(stack.layout, t.injection.kind) for t in timelines}
+    if messages is not None:
+        files = keepsakes.save(timelines, watch.received(), messages)
+        _say(console, f"{len(files)} files with the messages: {messages}")
     console.print()
     console.print(outcome.table(timelines, allowances))
     scores = outcome.highest_scores(watch, began, ended, timelines)
@@ -175,14 +176,6 @@ def _stay_quiet(console: Console, stack: Stack, seconds: float) -> int:
     messages = len(watch.view.messages)
     _say(console, f"alerts: {len(alerts)}, messages: {messages}, in {format_duration(seconds)}")
     return 1 if alerts or messages else 0
-
-
-def _wait_until_calm(
-    signal: str, watch: Watch, stack: Stack, timelines: list[Timeline], console: Console
-) -> None:
-    deadline = time.time() + _RECOVERY_SECONDS
-    while time.time() < deadline and not _calm(signal, watch.view):
-        _look(watch, stack, timelines, console)
 
 
 def _calm(signal: str, view: View) -> bool:

@@ -30,8 +30,9 @@ from simulator.plan import Plan, plan
 from simulator.pools import make_pool
 from simulator.traffic import customer_requests
 
-# Customers of everyday life, and of each fault that changes customers.
-_POOL_ROWS, _FAULT_POOL_ROWS = 20_000, 4_000
+# Customers of everyday life, and as many of each fault that changes them: those of a small pool
+# would lean to one side all the time, which is a drift of its own.
+_POOL_ROWS = 20_000
 # Chunks made ahead of the writer; more would only take memory.
 _MOST_WAITING = 2
 _WRITE_TIMEOUT_SECONDS = 60.0
@@ -131,7 +132,7 @@ def make_past(
                 for customer, churned in population.labelled_stream(pool_rng)
             )
             episode_pools[episode] = len(pools)
-            pools.append(make_pool(loaded, customers, _FAULT_POOL_ROWS))
+            pools.append(make_pool(loaded, customers, _POOL_ROWS))
     return Past(
         start=made.start - (made.chunks[0][1] - made.chunks[0][0]),
         end=made.end,

@@ -32,6 +32,7 @@ COMPOSE_ADDRESSES = (
     "churn:8000",
     "traffic:8010",
     "detector:9112",
+    "notify:9114",
     "sink:8090",
     "sink:2525",
 )
@@ -41,13 +42,13 @@ CONTROL_ADDRESSES = ("churn:8001", "traffic:8011")
 PUBLISHED = {"localhost:9090": "prometheus:9090"}
 
 # A link to the dashboard, and the label and template of each of its variables.
-_DASHBOARD = re.compile(r"http://localhost:3000/d/anomaly-overview(?:[?&]var-\w+=\{\{.*?\}\})*")
+_DASHBOARD = re.compile(r"http://localhost:3000/d/[a-z-]+(?:[?&]var-\w+=\{\{.*?\}\})*")
 _VARIABLE = re.compile(r"var-(\w+)=(\{\{.*?\}\})")
 
 SIGNAL_RULES = "signals.rules.yml"
 _RULES = ROOT / "rules"
 _CONFIG = ROOT / "simulator" / "config"
-_DATA = ("alertmanager", "messages", "model", "prometheus")
+_DATA = ("alertmanager", "messages", "model", "notify", "prometheus")
 _TEXTS = ("config", "logs", "rules", "secrets")
 # Says that a directory is ours to empty.
 _MARK = "stack.lock"
@@ -92,6 +93,7 @@ class Layout:
                 "/etc/prometheus/rules/": f"{self.directory}/rules/",
                 "/etc/alertmanager/templates/": f"{ROOT}/alertmanager/templates/",
                 "/run/secrets/": f"{self.directory}/secrets/",
+                "/var/lib/notify": f"{self.directory}/notify",
             },
         )
 

@@ -58,7 +58,7 @@ def table(timelines: list[Timeline], allowances: dict[str, float]) -> Table:
     result.add_column("signal", no_wrap=True)
     for words in STAGES.values():
         result.add_column(words, justify="right")
-    result.add_column("score to message (at most)", justify="right")
+    result.add_column("score to message\n(at most)", justify="right", no_wrap=True)
     for timeline in timelines:
         most = allowances[timeline.injection.kind]
         taken = timeline.notification_seconds

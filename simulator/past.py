@@ -12,6 +12,7 @@ from detector.write_request import TimeSeries
 from simulator.calibrate import Measurement
 from simulator.churn import featurestore
 from simulator.churn.distances import statistics_from_counts
+from simulator.churn.floors import make_floors
 from simulator.churn.metrics import DURATION_BUCKETS, PREDICT_PATH, SCORE_BUCKETS
 from simulator.churn.quality import CHECKS, RANGE, UNSEEN
 from simulator.churn.reference import Reference
@@ -86,7 +87,7 @@ class Past:
         window_seconds: float,
         rng: np.random.Generator,
     ):
-        self._reference = reference
+        self._reference, self._floors = reference, make_floors(reference)
         self._version = version
         self._episodes = list(episodes)
         self._episode_pools = episode_pools
@@ -224,12 +225,14 @@ class Past:
             )
         counts = self._window.advance(self._codes, customers.astype(np.int32), answered)
         for column, feature in enumerate(self._reference.features):
-            drift = statistics_from_counts(feature, counts[:, column, : feature.bins])
+            known = counts[:, column, : feature.bins]
             labels = {**CHURN, "feature": feature.name}
-            yield (
-                {"__name__": "churn_feature_drift", **labels, "statistic": feature.statistic},
-                drift,
-            )
+            watched = {**labels, "statistic": feature.statistic}
+            drift = statistics_from_counts(feature, known)
+            yield {"__name__": "churn_feature_drift", **watched}, drift
+            _, floor = self._floors.at(feature.name, feature.statistic, known.sum(axis=1))
+            of = {**watched, "window": "count"}
+            yield {"__name__": "churn_feature_distance_floor", **of}, floor
             missing = counts[:, column, -1] / WINDOW_SIZE
             yield {"__name__": "churn_feature_missing_ratio", **labels}, missing
         full = np.full(len(answered), float(WINDOW_SIZE))

@@ -12,9 +12,9 @@ from detector.errors import ConfigError
 from simulator.curve import WEEK_SECONDS
 from simulator.episodes import Episode, spread
 
-MOST_SAMPLES = 12_000_000
+MOST_SAMPLES = 14_000_000
 # Upper estimate of the series at each moment, for the limit above.
-SERIES = 135
+SERIES = 152
 # A day of 30-second samples.
 _CHUNK_STEPS = 2_880
 

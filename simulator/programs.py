@@ -131,6 +131,10 @@ def _detector(at: Layout, _: Chance) -> list[str]:
     return [*_own("detector", "run"), f"--config={at.directory / 'config' / 'detector.yml'}"]
 
 
+def _notify(at: Layout, _: Chance) -> list[str]:
+    return [*_own("detector", "notify"), f"--config={at.directory / 'config' / 'detector.yml'}"]
+
+
 COMMANDS: dict[str, Callable[[Layout, Chance], list[str]]] = {
     "sink": _sink,
     "pushgateway": _pushgateway,
@@ -141,6 +145,7 @@ COMMANDS: dict[str, Callable[[Layout, Chance], list[str]]] = {
     "churn": _churn,
     "traffic": _traffic,
     "detector": _detector,
+    "notify": _notify,
 }
 
 
@@ -150,6 +155,7 @@ def environment(at: Layout) -> dict[str, str]:
     return {
         **own,
         "DETECTOR_LISTEN": at.addresses["detector:9112"],
+        "DETECTOR_NOTIFY__LISTEN": at.addresses["notify:9114"],
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": "127.0.0.1,localhost",
     }

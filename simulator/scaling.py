@@ -27,6 +27,8 @@ _DURATION_KEYS = {
     "group_interval": 0.0,
     "repeat_interval": 0.0,
     "resolve_timeout": 0.0,
+    # What the picture of a message shows.
+    "window": 60.0,
     "scrape_interval": 5.0,
     "step": 10.0,
     # More than one scrape: a step is scored when all its samples are in.

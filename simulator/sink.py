@@ -89,8 +89,9 @@ def sink(
 class MessageStore:
     """The messages received, oldest first, each also a line of `messages.jsonl`.
 
-    A message is ``{"received": unix seconds, "channel": "slack" or "email", "title": str,
-    "text": str, "raw": ...}``: raw is Slack's JSON, or the e-mail as text.
+    A message is ``{"received": unix seconds, "channel": "slack" or "email", "sender": str,
+    "title": str, "text": str, "raw": ...}``: raw is Slack's JSON, or the e-mail as text; sender is
+    what follows ``/services/`` in the webhook's address, or the name before the @ of the envelope.
     """
 
     def __init__(self, directory: Path):
@@ -102,11 +103,12 @@ class MessageStore:
         self._lock = threading.Lock()
         self._messages: list[dict[str, Any]] = []
 
-    def add(self, channel: str, title: str, text: str, raw: Any) -> None:
+    def add(self, channel: str, sender: str, title: str, text: str, raw: Any) -> None:
         """Keep a message that has just arrived."""
         message = {
             "received": time.time(),
             "channel": channel,
+            "sender": sender,
             "title": title,
             "text": text,
             "raw": raw,
@@ -141,7 +143,7 @@ def http_app(store: MessageStore) -> Starlette:
         title, text = slack_text(message)
         if not title and not text:
             return PlainTextResponse("no_text", status_code=400)
-        store.add("slack", title, text, message)
+        store.add("slack", request.path_params.get("path", ""), title, text, message)
         return PlainTextResponse("ok")
 
     async def show(request: Request) -> Response:
@@ -164,13 +166,30 @@ def http_app(store: MessageStore) -> Starlette:
 
 
 def slack_text(message: dict[str, Any]) -> tuple[str, str]:
-    """Return title and text of a Slack message, from its first attachment or its own text."""
+    """Return title and text of a Slack message, from its first attachment or its own text.
+
+    Of blocks the words are taken, without their looks.
+    """
     attachments = message.get("attachments")
     first = attachments[0] if isinstance(attachments, list) and attachments else {}
     if not isinstance(first, dict):
         first = {}
-    text = str(first.get("text") or message.get("text") or "")
-    return str(first.get("title") or text.partition("\n")[0]), text
+    own = str(message.get("text") or "")
+    text = str(first.get("text") or "\n".join([own, *_words(first.get("blocks"))]))
+    return str(first.get("title") or own.partition("\n")[0]), text
+
+
+def _words(block: Any) -> Iterator[str]:
+    """Yield the texts of blocks in reading order; those of a section in one piece."""
+    if isinstance(block, list):
+        for one in block:
+            yield from _words(one)
+    elif isinstance(block, dict) and isinstance(block.get("elements"), list):
+        parts = block["elements"]
+        if all(isinstance(part, dict) and "elements" not in part for part in parts):
+            yield "".join(str(part.get("text") or part.get("url") or "") for part in parts)
+        else:
+            yield from _words(parts)
 
 
 class _MailHandler:
@@ -183,7 +202,8 @@ class _MailHandler:
         content = envelope.content or b""
         raw = content if isinstance(content, bytes) else content.encode()
         title, text = mail_text(raw)
-        self._store.add("email", title, text, raw.decode("utf-8", "replace"))
+        sender = (envelope.mail_from or "").partition("@")[0]
+        self._store.add("email", sender, title, text, raw.decode("utf-8", "replace"))
         return "250 Message accepted for delivery"
 
 

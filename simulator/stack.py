@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 
 from detector.errors import ConfigError, SourceError
+from detector.export import FRESH_STEPS
 from simulator.curve import phase_for
 from simulator.inject import inject
 from simulator.layout import SIGNAL_RULES, Layout, claimed, make_layout
@@ -68,7 +70,7 @@ class Stack:
             say(f"{time.monotonic() - began:6.1f} s  {what}")
 
         self._start_servers()
-        done("Prometheus, Alertmanager, Pushgateway and the message sink run")
+        done("Prometheus, Alertmanager, Pushgateway, detector notify and the message sink run")
         self._run("train")
         done("the churn model is trained")
         self._start_service()
@@ -87,9 +89,10 @@ class Stack:
         done("alerts are on")
 
     def _start_servers(self) -> None:
-        for name in ("sink", "pushgateway", "alertmanager", "prometheus"):
+        for name in ("sink", "notify", "pushgateway", "alertmanager", "prometheus"):
             self._start(name)
         self._wait("sink", "sink:8090/healthz")
+        self._wait("notify", "notify:9114/healthz")
         for address in ("pushgateway:9091", "alertmanager:9093", "prometheus:9090"):
             self._wait(address.partition(":")[0], f"{address}/-/ready")
         # With a sample of now, all of the past is out of order, which Prometheus puts aside.
@@ -118,20 +121,38 @@ class Stack:
     def _settle(self) -> None:
         """Wait until the start of the service is out of all windows.
 
-        A process that starts takes CPU, and its first window of drift holds few customers. That is
-        real, but it is not what the faults are to be compared with.
+        A process that starts takes CPU, its first window of drift holds few customers, and fits
+        take a while. That is real, but it is not what the faults are to be compared with.
         """
         window = max(
             self.layout.profile.minimum_window_seconds,
             _LONGEST_WINDOW_SECONDS / self.layout.profile.factor,
         )
-        started = self._scraped_since
         watch = Watch(self.layout)
-        while time.monotonic() < started + window or (
-            watch.look().anomalous() and time.monotonic() < started + _SETTLE_WINDOWS * window
-        ):
-            self.supervisor.check()
-            time.sleep(_WATCH_SECONDS)
+
+        def over() -> bool:
+            passed = time.monotonic() - self._scraped_since
+            calm = not watch.look().anomalous() or passed > _SETTLE_WINDOWS * window
+            return passed > window and calm and self._scores_are_fresh()
+
+        self.supervisor.wait_until(
+            "the detector to evaluate each signal step by step",
+            over,
+            _SETTLE_WINDOWS * window + _FIT_SECONDS,
+            pause=_WATCH_SECONDS,
+        )
+
+    def _scores_are_fresh(self) -> bool:
+        """Return whether Prometheus has seen a late step of each signal evaluated.
+
+        A signal whose first fit took long is behind until the next cycle; AnomalyScoresStale, at
+        six steps, would tell people so.
+        """
+        age = "time() - detector_signal_evaluated_timestamp_seconds"
+        limit = f"on (job, instance) group_left () {FRESH_STEPS} * detector_step_seconds"
+        known = "count(detector_signal_up) >= sum(detector_signals)"
+        late = f"{age} > {limit}"
+        return self._gives(known) and not self._gives(late)
 
     def inject(
         self, fault: str, duration: str = "10m", size: float | None = None, *, stop: bool = False
@@ -154,7 +175,11 @@ class Stack:
             raise SourceError(f"Prometheus refused the files: {answer.text.strip()}")
 
     def _scrapes_itself(self) -> bool:
-        answer = self._ask("GET", "/api/v1/query?query=up")
+        return self._gives("up")
+
+    def _gives(self, query: str) -> bool:
+        """Return whether an instant query has a result now."""
+        answer = self._ask("GET", f"/api/v1/query?{urlencode({'query': query})}")
         return bool(answer.json()["data"]["result"])
 
     def _alerts_have_a_way(self) -> bool:
@@ -190,6 +215,7 @@ class Stack:
             "Pushgateway": at.url("pushgateway:9091"),
             "Churn service": f"{at.url('churn:8000')}/docs",
             "Detector": f"{at.url('detector:9112')}/metrics",
+            "Notify": f"{at.url('notify:9114')}/metrics",
             "Messages": f"{at.url('sink:8090')}/messages",
             "Files and logs": str(at.directory),
         }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import itertools
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -13,8 +14,7 @@ from simulator.watch import Message, View
 
 # What a fault may move besides the signal it is watched by; tests/bench/confusion.py counts how
 # often. Without traffic, and with the few requests just after, every share and quantile of requests
-# is thrown, and windows by number stand still where they happen to be. With half of the values
-# missing the distance of the others grows, because they are fewer.
+# is thrown.
 PERFORMANCE = frozenset({"churn_performance", "churn_performance_loss", "churn_label_coverage"})
 SIDE_EFFECTS: dict[str, frozenset[str]] = {
     "traffic_zero": PERFORMANCE
@@ -37,19 +37,21 @@ SIDE_EFFECTS: dict[str, frozenset[str]] = {
     "latency": frozenset({"churn_latency_p50", "churn_latency_p99", "churn_concurrency"}),
     "errors": frozenset({"churn_error_ratio"}),
     "feature_drift": frozenset({"churn_feature_drift", "churn_prediction_mix"}),
-    "missing_values": PERFORMANCE
-    | frozenset({"churn_feature_missing", "churn_prediction_mix", "churn_feature_drift"}),
+    "missing_values": frozenset({"churn_feature_missing", "churn_prediction_mix"}),
     "concept_drift": PERFORMANCE,
 }
+CHANNELS = ("slack", "email")
 # In the order they happen.
 STAGES = {
     "scored": "score over 1",
     "firing": "alert firing",
     "slack": "Slack message",
     "email": "e-mail",
+    "notify": "both of notify",
     "stopped": "fault ended",
     "slack_resolved": "Slack resolved",
     "email_resolved": "e-mail resolved",
+    "notify_resolved": "notify resolved",
 }
 _GRACE_SECONDS = 5.0
 
@@ -74,6 +76,15 @@ class Injection:
         return f"Anomaly{self.kind.capitalize()}"
 
 
+@dataclass(frozen=True)
+class Letter:
+    """One sort of message: of Alertmanager or `detector notify`, where to, of which end."""
+
+    resolved: bool
+    enriched: bool
+    channel: str
+
+
 @dataclass
 class Timeline:
     """What happened since an injection; times are unix seconds, by stage.
@@ -82,11 +93,14 @@ class Timeline:
     ----------
     injection : Injection
     injected : float
+    heard : dict of Message
+        The first of each sort.
     """
 
     injection: Injection
     injected: float
     times: dict[str, float] = field(default_factory=dict)
+    heard: dict[Letter, Message] = field(default_factory=dict)
 
     def update(self, view: View) -> list[str]:
         """Take over what is new in a view; returns the stages reached by it."""
@@ -96,23 +110,34 @@ class Timeline:
             self.times.setdefault("scored", view.time)
         if signal in view.firing:
             self.times.setdefault("firing", view.time)
-        for channel in ("slack", "email"):
-            self._receive(view.messages, channel, "FIRING", channel, self.injected)
-            told = self.times.get(channel)
-            if told is not None:
-                self._receive(view.messages, channel, "RESOLVED", f"{channel}_resolved", told)
+        for kind in itertools.product((False, True), (False, True), CHANNELS):
+            self._receive(view.messages, Letter(*kind))
         return [stage for stage in STAGES if stage in self.times and stage not in before]
 
-    def _receive(
-        self, messages: list[Message], channel: str, status: str, stage: str, after: float
-    ) -> None:
+    def _receive(self, messages: list[Message], letter: Letter) -> None:
+        """Take the first message of a sort: after the injection, an end after its beginning."""
+        about = {self.injection.signal, *(() if letter.enriched else (self.injection.alert,))}
+        began = self.heard.get(replace(letter, resolved=False))
+        if letter in self.heard or (letter.resolved and began is None):
+            return
+        after = began.received if letter.resolved and began is not None else self.injected
         for message in messages:
             if (
-                message.channel == channel
+                message.channel == letter.channel
+                and message.enriched == letter.enriched
                 and message.received > after
-                and message.is_about(status, self.injection.alert, self.injection.signal)
+                and message.is_about(letter.resolved, *about)
             ):
-                self.times.setdefault(stage, message.received)
+                self.heard[letter] = message
+                self._reach(letter, message.received)
+                return
+
+    def _reach(self, letter: Letter, moment: float) -> None:
+        end = "_resolved" if letter.resolved else ""
+        if not letter.enriched:
+            self.times[f"{letter.channel}{end}"] = moment
+        elif all(replace(letter, channel=channel) in self.heard for channel in CHANNELS):
+            self.times[f"notify{end}"] = moment
 
     def since_injection(self, stage: str) -> float | None:
         """Return seconds from the injection to a stage, None when it was not reached."""

@@ -13,18 +13,39 @@ from detector import names
 from detector.errors import SourceError
 from simulator.layout import Layout
 
+# The sender that the configuration of the stack gives to `detector notify`.
+NOTIFY = "notify"
+
 
 @dataclass(frozen=True)
 class Message:
-    """A message a sink received; `received` is in unix seconds."""
+    """A message a sink received; `received` is in unix seconds.
+
+    By `notify` (`detector notify`) or else by Alertmanager.
+    """
 
     received: float
     channel: str
     title: str
+    sender: str = ""
 
-    def is_about(self, status: str, *words: str) -> bool:
-        """Return whether it says FIRING or RESOLVED, of an alert or signal with these names."""
-        return f"[{status}" in self.title and set(words) <= set(self.title.split())
+    @property
+    def enriched(self) -> bool:
+        """Whether `detector notify` sent it."""
+        return self.sender == NOTIFY
+
+    def is_about(self, resolved: bool, *words: str) -> bool:
+        """Return whether it says that something fires, or is over, with these names in its title.
+
+        `detector notify` has the severity where Alertmanager says FIRING.
+        """
+        over = self.title.startswith("[RESOLVED")
+        known = self.enriched or over or self.title.startswith("[FIRING")
+        return (
+            known
+            and over == resolved
+            and set(words) <= {word.strip(",:") for word in self.title.split()}
+        )
 
 
 @dataclass
@@ -82,7 +103,7 @@ class Watch:
             if alert["state"] == "firing" and alert["labels"].get("category") == "anomaly"
         }
         view.messages += [
-            Message(message["received"], message["channel"], message["title"])
+            Message(message["received"], message["channel"], message["title"], message["sender"])
             for message in self._json("sink:8090", f"/messages?since={len(view.messages)}")
         ]
         view.time = time.time()
@@ -108,6 +129,10 @@ class Watch:
         self._cycles = (cycles["count"], cycles["sum"])
         if count and cycles["count"] > count:
             view.cycle_seconds.append((cycles["sum"] - total) / (cycles["count"] - count))
+
+    def received(self) -> list[dict[str, Any]]:
+        """Return all messages as the sink keeps them, see `simulator.sink.MessageStore`."""
+        return list(self._json("sink:8090", "/messages"))
 
     def range(self, query: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
         """Return the series of a range query: dicts with `metric` and `values`."""

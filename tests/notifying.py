@@ -45,7 +45,7 @@ def alert(name: str = "AnomalyLatency", until: float = 0, **labels: str) -> dict
             "summary": f"Latency of churn is not what it usually is at this time ({name}).",
             "description": "Above the normal range: observed 413ms, expected 187ms.",
             "runbook_url": f"http://localhost:9090/consoles/{name}.md",
-            "dashboard_url": "http://localhost:3000/d/anomaly-overview?var-job=churn",
+            "dashboard_url": "http://localhost:3000/d/anomaly-signal?var-job=churn",
         },
         "startsAt": stamp(SINCE + 120),
         "endsAt": stamp(until) if until else "0001-01-01T00:00:00Z",

@@ -6,6 +6,7 @@ import re
 
 from detector import names
 from detector.export import HELP
+from detector.notify.telemetry import NotifyTelemetry
 from detector.telemetry import Telemetry
 
 # Written by the example service, the traffic and Prometheus itself.
@@ -17,6 +18,7 @@ SOURCE_METRICS = {
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
     "churn_predictions_total",
+    "churn_feature_distance_floor",
     "churn_feature_drift",
     "churn_feature_missing_ratio",
     "churn_quality_checked_total",
@@ -34,7 +36,7 @@ SOURCE_METRICS = {
 
 def known_metrics() -> set[str]:
     """Return every name a rule may read."""
-    own = Telemetry(60).registry.collect()
+    own = [*Telemetry(60).registry.collect(), *NotifyTelemetry().registry.collect()]
     endings = {"counter": ("", "_total"), "histogram": ("_bucket", "_sum", "_count")}
     self_metrics = {
         family.name + ending for family in own for ending in endings.get(family.type, ("",))

@@ -19,8 +19,9 @@ from detector.backtest.page import page
 from detector.backtest.results import Judged, Results, judge, results
 from detector.backtest.run import Trace
 from detector.backtest.truth import Incident
+from detector.labels import label_set
 from detector.names import State
-from detector.series import Labels, Signal, label_set
+from detector.series import Labels, Signal
 from detector.settings import KIND_POLICIES
 
 STEP = 60

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tools import run, serving
 
 from detector import names
+from detector.notify.telemetry import NotifyTelemetry
 from detector.telemetry import Telemetry
 
 END = 1_700_006_400
@@ -90,6 +91,7 @@ def _lines() -> Iterator[str]:
         yield from _signal(made, rng, phase=number)
     yield from _exposed((Path(__file__).parent / "data" / "churn.prom").read_text("utf-8"), CHURN)
     yield from _exposed(_detector(), DETECTOR)
+    yield from _exposed(_notify(), {"job": "notify", "instance": "notify-0"})
     for labels in (DETECTOR, CHURN):
         yield from _series("up", labels, TIMES, 1.0)
     late = TIMES[TIMES >= ONSET]
@@ -153,6 +155,17 @@ def _detector() -> str:
     for seconds in (0.02, 0.03, 0.4):
         telemetry.cycle_time.observe(seconds)
         telemetry.fit_time.observe(10 * seconds)
+    return generate_latest(telemetry.registry).decode()
+
+
+def _notify() -> str:
+    """What `detector notify` says of itself, one of its targets away."""
+    telemetry = NotifyTelemetry()
+    for target, pending, age in (("team", 0.0, 0.0), ("mail", 3.0, 240.0)):
+        telemetry.pending.labels(target).set(pending)
+        telemetry.oldest.labels(target).set(age)
+        telemetry.deliveries.labels(target, "sent").inc(8)
+    telemetry.failures.labels("mail", "unreachable").inc(12)
     return generate_latest(telemetry.registry).decode()
 
 

@@ -39,7 +39,7 @@ def _alert(name: str, status: str = "firing", **labels: str) -> dict[str, Any]:
             "description": "Above the normal range: observed 413ms, expected 187.5ms "
             "(normal 0s to 250ms), score 3.1 (1 is the edge).",
             "runbook_url": f"http://localhost:9090/consoles/{name}.md",
-            "dashboard_url": "http://localhost:3000/d/anomaly-overview?var-signal=s&var-job=churn",
+            "dashboard_url": "http://localhost:3000/d/anomaly-signal?var-signal=s&var-job=churn",
             "query": 'anomaly_observed{signal="s"}',
         },
         "startsAt": "2026-11-21T03:02:00Z",
@@ -167,6 +167,16 @@ def test_the_first_two_lines_say_what_how_bad_and_since_when(tmp_path: Path) -> 
     assert "Firing since 2026-11-21 03:02:00 UTC" in second
 
 
+def test_a_page_is_red_until_it_is_over(tmp_path: Path) -> None:
+    page = _alert("AnomalyBurnsBudget", severity="critical")
+    group = {"alertname": "AnomalyBurnsBudget"}
+    assert _render("slack.color", _message([page], **group), tmp_path) == "danger"
+    over = _message([page | {"status": "resolved"}], **group)
+    assert _render("slack.color", over, tmp_path) == "good"
+    for part in ("slack.title", "email.subject"):
+        assert _render(part, _message([page], **group), tmp_path).endswith("(critical)")
+
+
 def test_a_resolved_message_says_so_before_it_speaks_of_the_present(tmp_path: Path) -> None:
     text = _render("slack.text", _resolved(), tmp_path)
     assert text.startswith("*Resolved: Latency of churn is not")
@@ -227,14 +237,14 @@ def test_hostile_values_stay_text_in_email(tmp_path: Path) -> None:
 ROUTES = {
     "category=meta severity=critical alertname=AnomalyDetectorDown": "pager",
     "category=meta severity=warning alertname=JobDown kind=drift team=ml": "oncall",
-    "category=anomaly severity=warning kind=latency": "oncall",
-    "category=anomaly severity=warning kind=drift": "ml",
-    "category=anomaly severity=warning kind=quality": "ml",
-    "category=anomaly severity=warning kind=latency team=ml": "ml",
-    "category=anomaly severity=critical kind=drift team=ml": "pager",
-    "category=anomaly severity=info kind=other": "mail",
-    "category=anomaly severity=info kind=drift team=ml": "mail",
-    "category=anomaly": "oncall",
+    "category=anomaly severity=warning kind=latency": "notify,oncall",
+    "category=anomaly severity=warning kind=drift": "notify,ml",
+    "category=anomaly severity=warning kind=quality": "notify,ml",
+    "category=anomaly severity=warning kind=latency team=ml": "notify,ml",
+    "category=anomaly severity=critical kind=drift team=ml": "notify,pager",
+    "category=anomaly severity=info kind=other": "notify,mail",
+    "category=anomaly severity=info kind=drift team=ml": "notify,mail",
+    "category=anomaly": "notify,oncall",
     "alertname=OfSomebodyElse": "oncall",
 }
 
@@ -265,23 +275,61 @@ def test_messages_about_the_detector_never_pass_through_it() -> None:
 
 def test_hours_and_maintenance_concern_only_what_can_wait() -> None:
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    anomaly = next(r for r in config["route"]["routes"] if r["matchers"] == ['category="anomaly"'])
-    for route in _leaves(anomaly):
+    anomaly = [r for r in config["route"]["routes"] if r["matchers"] == ['category="anomaly"']]
+    assert [route["receiver"] for route in anomaly] == ["notify", "oncall"]
+    for route in (leaf for one in anomaly for leaf in _leaves(one)):
         critical = route.get("matchers") == ['severity="critical"']
         assert route.get("mute_time_intervals", []) == ([] if critical else ["maintenance"])
         hours = ["office-hours"] if route.get("matchers") == ['severity="info"'] else []
         assert route.get("active_time_intervals", []) == hours
 
 
+# Of each route: what it takes, who gets it, its own grouping and waits, whether others follow.
+AGREED = [
+    " oncall by alertname job signal 30s 5m 12h",
+    'category="meta" oncall by alertname job 10s',
+    'severity="critical" pager by alertname job 10s 1h',
+    'category="anomaly" notify on',
+    'severity="critical" notify 10s 1h',
+    'severity="info" notify',
+    'category="anomaly" oncall',
+    'severity="critical" pager 10s 1h',
+    'severity="info" mail',
+    'team="ml" ml',
+    'kind=~"drift|quality" ml',
+]
+PLACES = {
+    "oncall": ["#alerts", "oncall@example.invalid"],
+    "pager": ["#pages", "pager@example.invalid"],
+    "ml": ["#ml-alerts", "ml@example.invalid"],
+    "mail": ["oncall@example.invalid"],
+    "notify": [],
+}
+
+
+def _agreed(route: dict[str, Any]) -> str:
+    group = ["by", *route["group_by"]] if "group_by" in route else []
+    waits = ("group_wait", "group_interval", "repeat_interval")
+    own = [route[key] for key in waits if key in route]
+    more = ["on"] if route.get("continue") else []
+    return " ".join([" ".join(route.get("matchers", [])), route["receiver"], *group, *own, *more])
+
+
 def test_routes_and_receivers_are_what_was_agreed() -> None:
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     route = config["route"]
-    assert route["group_by"] == ["alertname", "job", "signal"]
-    times = (route["group_wait"], route["group_interval"], route["repeat_interval"])
-    assert times == ("30s", "5m", "12h")
-    meta = next(r for r in route["routes"] if r["matchers"] == ['category="meta"'])
-    assert meta["group_wait"] == "10s"
+    assert [_agreed(one) for one in _leaves(route)] == AGREED
+    # Somebody is at the desk on working days; the example of a maintenance is over.
+    hours, maintenance = (entry["time_intervals"] for entry in config["time_intervals"])
+    assert [hours[0]["weekdays"], hours[0]["times"]] == [
+        ["monday:friday"],
+        [{"start_time": "08:00", "end_time": "18:00"}],
+    ]
+    assert maintenance[0]["years"] == ["2025"]
     for receiver in config["receivers"]:
+        places = PLACES[receiver["name"]]
+        assert [s["channel"] for s in receiver.get("slack_configs", [])] == places[:-1]
+        assert [e["to"] for e in receiver.get("email_configs", [])] == places[-1:]
         for kind in ("slack_configs", "email_configs", "webhook_configs"):
             assert all(entry["send_resolved"] for entry in receiver.get(kind, []))
 
@@ -419,7 +467,7 @@ def test_slack_and_email_arrive_firing_and_resolved(tmp_path: Path) -> None:
     assert [s["color"] for s in sinks.slack] == ["warning", "good"]
     assert [m["Subject"] for m in sinks.mails] == [title, done]
     told = Message(0.0, "email", sinks.mails[0]["Subject"])
-    assert told.is_about("FIRING", "AnomalyLatency", "churn_latency_p99")
+    assert told.is_about(False, "AnomalyLatency", "churn_latency_p99")
     assert "<!channel>" not in sinks.slack[0]["text"]
     assert "observed 413ms" in sinks.slack[0]["text"]
     assert ", resolved " in sinks.slack[1]["text"]

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from detector.errors import ConfigError
 from simulator.churn import artefact, quality
+from simulator.churn.binning import make_reference
 from simulator.churn.monitor import Monitor, assess_state
 from simulator.churn.quality import DUPLICATE, RANGE, SCHEMA, UNSEEN, Tally
-from simulator.churn.reference import Reference, make_reference
+from simulator.churn.reference import Reference
 from simulator.churn.served import Served
 from simulator.churn.train import train
 from simulator.churn.window import (

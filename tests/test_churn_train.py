@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detector.errors import ConfigError
 from simulator.churn import artefact, dataset
+from simulator.churn.binning import make_reference
 from simulator.churn.model import CustomerEncoder, scores, train_model
-from simulator.churn.reference import make_reference
 from simulator.churn.schema import COLUMNS
 from simulator.churn.train import TrainingReport, train
 from simulator.population import as_requests, synthetic_customers

@@ -79,6 +79,7 @@ def test_all_parts_of_the_stack_are_there(services: dict[str, Any]) -> None:
         "churn",
         "traffic",
         "detector",
+        "notify",
         "sink",
     }
 
@@ -131,6 +132,7 @@ def test_configuration_names_the_paths_where_compose_mounts(services: dict[str, 
 def test_every_address_in_the_configuration_is_a_service(services: dict[str, Any]) -> None:
     files = [ROOT / "simulator/config" / name for name in ("prometheus.yml", "detector.yml")]
     files += [ROOT / "alertmanager/alertmanager.yml", ROOT / "simulator/config/sink/slack_api_url"]
+    files += [ROOT / "simulator/config/sink/notify_slack_url"]
     files += [ROOT / "grafana/provisioning/datasources/prometheus.yml", COMPOSE]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     ports = {
@@ -140,6 +142,7 @@ def test_every_address_in_the_configuration_is_a_service(services: dict[str, Any
         "churn": "8000",
         "traffic": "8010",
         "detector": "9112",
+        "notify": "9114",
     }
     addresses = set(re.findall(r"(?:https?://|\[\"|: )([a-z]+):(\d{4})\b", text))
     addresses -= {("localhost", port) for _, port in addresses}
@@ -204,6 +207,7 @@ def test_commands_are_ones_the_programs_know(services: dict[str, Any]) -> None:
     calls = _commands(services)
     names = sorted(" ".join(call[:2]) for call in calls)
     assert names == [
+        "detector notify",
         "detector run",
         "simulator run",
         "simulator seed",

@@ -20,11 +20,12 @@ from simulator.layout import claimed, make_layout
 from simulator.outcome import RECOVERY_SECONDS, Alert
 from simulator.processes import Interrupted, PortReservations
 from simulator.scaling import PROFILES
-from simulator.timeline import SIDE_EFFECTS, STAGES, Injection, Timeline, allowance
+from simulator.timeline import CHANNELS, SIDE_EFFECTS, STAGES, Injection, Timeline, allowance
 from simulator.watch import Message, View
 
 LATENCY = Injection("latency", 0.1, "churn_latency_p50", "latency")
 SUBJECT = "AnomalyLatency churn churn_latency_p50"
+ENRICHED = "churn: churn_latency_p50"
 
 
 def _view(time: float, state: int = 0, firing: bool = False, *messages: Message) -> View:
@@ -41,7 +42,9 @@ def _complete() -> Timeline:
     timeline = Timeline(LATENCY, 100.0)
     fired = [Message(130.0, "slack", f"[FIRING:1] {SUBJECT}")]
     told = [*fired, Message(131.0, "email", f"[FIRING:1] {SUBJECT}")]
-    over = [Message(180.0, c, f"[RESOLVED] {SUBJECT}") for c in ("slack", "email")]
+    told += [Message(132.0, c, f"[WARNING] {ENRICHED} 31ms", "notify") for c in CHANNELS]
+    over = [Message(180.0, c, f"[RESOLVED] {SUBJECT}") for c in CHANNELS]
+    over += [Message(180.5, c, f"[RESOLVED] {ENRICHED}, over", "notify") for c in CHANNELS]
     for view in (
         _view(105),
         _view(112, 1),
@@ -124,9 +127,11 @@ def test_a_timeline_takes_the_first_moment_of_each_stage() -> None:
         "firing": 25.0,
         "slack": 30.0,
         "email": 31.0,
+        "notify": 32.0,
         "stopped": 32.0,
         "slack_resolved": 80.0,
         "email_resolved": 80.0,
+        "notify_resolved": 80.5,
     }
     assert timeline.complete
     assert timeline.missing() == []
@@ -148,6 +153,21 @@ def test_messages_of_before_and_of_others_do_not_count() -> None:
     assert not timeline.told
     assert timeline.missing() == list(STAGES.values())
     assert timeline.notification_seconds is None
+
+
+def test_notify_is_told_apart_and_heard_when_both_of_its_messages_are_there() -> None:
+    timeline = Timeline(LATENCY, 100.0)
+    slack = Message(130.0, "slack", f"[WARNING] {ENRICHED} 31ms", "notify")
+    others = [
+        Message(131.0, "email", "[WARNING] churn: churn_latency_p99 31ms", "notify"),
+        Message(131.0, "email", f"[RESOLVED] {ENRICHED}, over", "notify"),
+        # Alertmanager's own is a stage of its own.
+        Message(131.0, "email", f"[FIRING:1] {SUBJECT}", "alertmanager"),
+    ]
+    assert timeline.update(_view(132.0, 0, False, slack, *others)) == ["email"]
+    mail = Message(133.0, "email", f"[WARNING] {ENRICHED} 31ms", "notify")
+    assert timeline.update(_view(134.0, 0, False, slack, *others, mail)) == ["notify"]
+    assert timeline.times["notify"] == 133.0
 
 
 def test_a_new_stage_is_reported_once() -> None:
@@ -290,6 +310,6 @@ def test_the_report_says_what_did_not_arrive_and_what_was_late() -> None:
     text = output.getvalue()
     assert "58.0 (27.5) LATE" in text
     row = next(line for line in text.splitlines() if "churn_error_ratio" in line)
-    assert row.split() == ["errors", "churn_error_ratio", *["-"] * 8]
+    assert row.split() == ["errors", "churn_error_ratio", *["-"] * 10]
     assert "UNEXPECTED ALERT  AnomalySaturation churn_cpu instance=churn-0" in text
     assert "0.30 s (median), 0.40 s at most" in text

@@ -11,6 +11,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp, wasserstein_distance
 
 from detector.errors import ConfigError
+from simulator.churn.binning import make_reference
 from simulator.churn.distances import (
     SMALLEST_OBSERVED,
     applicable,
@@ -21,7 +22,7 @@ from simulator.churn.distances import (
 from simulator.churn.drift import DRIFTED_FROM, assess, describe
 from simulator.churn.floors import LEVEL, make_floors
 from simulator.churn.model import CHURN, STAY
-from simulator.churn.reference import FeatureReference, Reference, make_reference
+from simulator.churn.reference import FeatureReference, Reference
 from simulator.churn.schema import CATEGORIES, FEATURES
 from simulator.population import as_requests, feature_drift, synthetic_customers
 

@@ -16,8 +16,9 @@ from synthetic import MONDAY, labels
 from detector import gathering
 from detector.errors import SourceError
 from detector.gathering import Gathering, Reading
+from detector.labels import label_set, result_labels
 from detector.range_answer import NO_VALUES, Sampled
-from detector.series import Labels, label_set, result_labels
+from detector.series import Labels
 
 STEP, COUNT = 60, 8
 TIMES = MONDAY + STEP * np.arange(COUNT)

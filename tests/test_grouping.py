@@ -14,7 +14,8 @@ from tools import serving
 
 from detector.backtest.alerting import Firing
 from detector.backtest.grouping import Route, pages
-from detector.series import Labels, label_set
+from detector.labels import label_set
+from detector.series import Labels
 
 # Flushes of a group come at 1, 4, 7 ... seconds after its first alert; every change stands in the
 # middle between two of them.

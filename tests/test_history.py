@@ -18,7 +18,7 @@ from detector.remote_write import RemoteWriter
 from detector.write_request import TimeSeries, encode
 from simulator import cli, history, population
 from simulator.calibrate import Measurement, measure
-from simulator.churn import artefact, distances, featurestore, quality, window
+from simulator.churn import artefact, binning, distances, featurestore, quality, window
 from simulator.churn import reference as references
 from simulator.churn import train as training
 from simulator.churn.quality import CHECKS, DUPLICATE, RANGE, SCHEMA
@@ -43,7 +43,7 @@ COST = Measurement(
 
 @pytest.fixture(scope="module")
 def reference() -> references.Reference:
-    return references.make_reference(population.synthetic_customers(np.random.default_rng(1), 4000))
+    return binning.make_reference(population.synthetic_customers(np.random.default_rng(1), 4000))
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +144,8 @@ def test_the_plan_ends_one_interval_before_and_gets_dense_at_the_end() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((4, 5, 3 * 3600, 5), "more than 12 million"),
-        ((4, 30, 86400 * 5, 1), "more than 12 million"),
+        ((4, 5, 3 * 3600, 5), "more than 14 million"),
+        ((4, 30, 86400 * 5, 1), "more than 14 million"),
         ((0.01, 30, 3 * 3600, 5), "longer than --recent"),
         ((0, 30, 1, 5), "longer than --recent"),
         ((float("nan"), 30, 1, 5), "longer than --recent"),

@@ -23,7 +23,7 @@ from detector.backtest.duel import duel
 from detector.backtest.grouping import Inhibition
 from detector.backtest.packed import packed
 from detector.backtest.results import FIGURES
-from detector.series import label_set
+from detector.labels import label_set
 
 ASSETS = ROOT / "detector" / "backtest" / "assets"
 FACTORS = (0.35, 0.7, 0.95, 1.0, 1.1, 1.4, 2.0)

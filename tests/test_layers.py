@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "detector"
 # A module may import those before it.
 ORDER = [
     ["names", "errors"],
-    ["durations", "promql", "expression", "series", "localtime", "masks", "lesson"],
+    ["durations", "promql", "expression", "series", "labels", "localtime", "masks", "lesson"],
     [
         "kernels",
         "networks",
@@ -51,6 +51,8 @@ ORDER = [
         "access",
         "range_answer",
         "gathering",
+        "spans",
+        "refusals",
         "prometheus",
         "conditions",
         "past",
@@ -60,7 +62,7 @@ ORDER = [
         "discovery",
         "export",
     ],
-    ["options", "tables", "finding", "coverage", "condition_check", "report"],
+    ["options", "tables", "finding", "coverage", "condition_check", "report", "printing"],
     [
         "backtest.recording",
         "backtest.exports",
@@ -89,6 +91,7 @@ ORDER = [
         "backtest.rival_rules",
         "backtest.write_back",
         "backtest.sources",
+        "backtest.sensitivity",
         "backtest.command",
         "backtest.summary",
         "backtest.duel_table",
@@ -101,10 +104,12 @@ ORDER = [
     [
         "notify.webhook",
         "notify.inert",
+        "notify.others",
         "notify.story",
         "notify.wording",
         "notify.picture",
         "notify.message",
+        "notify.writing",
         "notify.dead",
         "notify.spool",
         "notify.sender",

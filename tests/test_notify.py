@@ -34,6 +34,7 @@ from notifying import (
     secret_file,
     seed,
     settings,
+    stamp,
     value,
     wait,
     webhook,
@@ -44,11 +45,12 @@ from tools import free_port, serving
 from detector import configuration
 from detector.errors import ConfigError
 from detector.notify import inert
-from detector.notify.message import compose, html, plain, slack
+from detector.notify.message import compose
 from detector.notify.picture import draw
 from detector.notify.service import patient
 from detector.notify.story import Story, tell
 from detector.notify.webhook import KEPT, parse
+from detector.notify.writing import html, plain, slack
 from simulator.sink import sink
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -102,7 +104,8 @@ def test_two_lines_say_what_how_bad_since_when_and_where_to_look(
         assert _post(url, webhook(alert(**P99))) == [200]
         wait(lambda: service.got)
     ((_, body),) = service.got
-    title, first, second, *rest = _texts(body).splitlines()
+    title, look, first, second, *rest = _texts(body).splitlines()
+    assert look.startswith("Look: ")
     assert title == (
         "[WARNING] churn: churn_latency_p99 428ms instead of 202ms (2.1 times), since 03:02 UTC"
     )
@@ -110,7 +113,10 @@ def test_two_lines_say_what_how_bad_since_when_and_where_to_look(
         "churn_latency_p99 has been off since 03:02 UTC (18 min): 428ms instead of 202ms "
         "(2.1 times), normal is up to 263ms."
     )
-    assert second.startswith("Why: it has stayed away for minutes (sustained 55%, spike 30%); ")
+    assert second.startswith(
+        "Why: above the normal range, and it has stayed away for minutes (sustained 55%, spike "
+        "30%); "
+    )
     assert "score 3.1, where 1 is the edge of normal; 9 of 10 samples at this hour are " in second
     assert second.endswith("incident 2 in 30 days.")
     # Ranked by score.
@@ -145,6 +151,64 @@ def test_the_story_is_that_of_the_alert_and_of_no_other_series(
     job = ("job", "churn")
     # The third has no series of its own; that of the whole job has no label that contradicts it.
     assert found == [[(job,)], [(("instance", "churn-0"), job)], [(job,)]]
+
+
+def test_the_worst_of_an_incident_is_its_farthest_moment_and_not_that_of_one_before(
+    server: Server, tmp_path: Path
+) -> None:
+    times = np.arange(NOW - 7200, NOW + 1, 60)
+    before = (times >= NOW - 5400) & (times < NOW - 4800)
+    on = (times >= NOW - 1200) & (times < NOW - 300)
+    # The score grows while the value is on its way back.
+    observed = np.where(before, 9.0, np.where(on, 5.0 - (times - (NOW - 1200)) / 300, 1.0))
+    parts = {"observed": observed, "expected": 1.0, "lower": 0.5, "upper": 1.5}
+    parts |= {"score": np.where(on, 1.0 + times % 3600 / 3600, 0.5), "state": on | before}
+    labels = {"signal": "checkout_load", "kind": "other", "job": "shop"}
+    for part, values in parts.items():
+        server.write(f"anomaly_{part}", times, values * np.ones(len(times)), **labels)
+    over = parse(
+        json.dumps(
+            webhook(alert(until=NOW - 300, **labels) | {"startsAt": stamp(NOW - 1080)})
+        ).encode()
+    )
+    source = patient(settings(tmp_path, [], server.url))
+    story = tell(source, over, NOW + 5.0, 60, 10_800)
+    source.close()
+    (subject,) = story.subjects
+    assert (subject.anomaly.time, subject.anomaly.observed) == (NOW - 1200, 5.0)
+    message = compose(over, story, NOW + 5.0)
+    assert ", at its worst 5 instead of 1 (5 times)" in message.title
+    assert "over after 15 min" in message.title
+
+
+def test_others_are_a_line_a_signal_and_a_title_names_the_series(
+    server: Server, tmp_path: Path
+) -> None:
+    labels = {"kind": "drift", "job": "model", "instance": "m-0"}
+    for name, feature, score in (
+        ("input_drift", "REGION", 3.0),
+        ("input_drift", "REVENUE", 2.0),
+        ("input_missing", "REGION", 1.5),
+        ("input_missing", "REVENUE", 1.8),
+        ("input_missing", "MONTANT", 1.2),
+    ):
+        own = {**labels, "signal": name, "feature": feature}
+        for part, value_ in (("observed", 0.4), ("expected", 0.1), ("score", score), ("state", 1)):
+            server.write(f"anomaly_{part}", np.arange(NOW - 600, NOW + 1, 60), float(value_), **own)
+    told = [
+        alert("AnomalyDrift", **labels, signal="input_drift", feature=feature)
+        for feature in ("REGION", "REVENUE")
+    ]
+    group = parse(json.dumps(webhook(*told)).encode())
+    source = patient(settings(tmp_path, [], server.url))
+    message = compose(group, tell(source, group, NOW + 5.0, 60, 10_800), NOW + 5.0)
+    source.close()
+    assert message.title.startswith("[WARNING] model: input_drift feature=RE")
+    assert "0.4 instead of 0.1 (4 times) and 1 more, since " in message.title
+    assert message.sections[-1][1] == (
+        "input_missing feature=REVENUE instance=m-0 and 2 more (drift): "
+        "0.4 instead of 0.1, score 1.8",
+    )
 
 
 def test_an_app_updates_its_message_and_adds_the_picture(
@@ -311,13 +375,27 @@ def test_a_slow_service_does_not_hold_up_another(service: Service, tmp_path: Pat
             wait(lambda: service.got)
 
 
+def test_what_waits_is_measured_while_a_service_hangs(service: Service, tmp_path: Path) -> None:
+    service.delay = 3
+    now = [float(NOW)]
+    with notifying(settings(tmp_path, [_hook(tmp_path, service)]), lambda: now[0]) as (one, url):
+        assert value(one, "detector_notify_deliveries_total", outcome="dead") == 0
+        assert value(one, "detector_notify_webhooks_total", outcome="failed") == 0
+        _post(url, webhook(alert()))
+        now[0] += 700
+        assert value(one, "detector_notify_oldest_pending_seconds") == 700
+        wait(lambda: value(one, "detector_notify_pending") == 0)
+        assert value(one, "detector_notify_oldest_pending_seconds") == 0
+
+
 def test_an_hour_of_failures_ends_in_the_dead_letters(service: Service, tmp_path: Path) -> None:
     service.answers = [(500, {}, "")] * 2
     now = [float(NOW)]
     given = settings(tmp_path, [_hook(tmp_path, service)], give_up="1h")
     with notifying(given, lambda: now[0]) as (notifier, url):
         _post(url, webhook(alert()))
-        wait(lambda: service.got)
+        # The failure is noted with its time; only then an hour may pass.
+        wait(lambda: notifier.spool.due("hook", 1)[0].attempts == 1)
         now[0] += 3700
         wait(lambda: value(notifier, "detector_notify_deliveries_total", outcome="dead") == 1)
         assert value(notifier, "detector_notify_pending") == 0

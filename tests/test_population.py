@@ -12,9 +12,9 @@ import pytest
 from scipy.stats import wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
+from simulator.churn.binning import make_reference
 from simulator.churn.distances import statistics_from_counts
 from simulator.churn.model import scores, train_model
-from simulator.churn.reference import make_reference
 from simulator.churn.schema import CATEGORIES, COLUMNS, FEATURES, NUMBERS, Customer
 from simulator.population import (
     DRIFTING_AMOUNTS,

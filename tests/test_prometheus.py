@@ -17,7 +17,7 @@ from server import Server
 from synthetic import MONDAY, labels
 from tools import free_port
 
-from detector import prometheus
+from detector import spans
 from detector.errors import ConfigError, SourceError
 from detector.prometheus import Prometheus, Reading, rules_source
 from detector.settings import PrometheusSettings
@@ -62,8 +62,8 @@ def test_nan_and_inf_are_present_but_no_information(server: Server) -> None:
 
 def spans_of(monkeypatch: pytest.MonkeyPatch, points: int) -> None:
     """Make every span have so many points."""
-    monkeypatch.setattr(prometheus, "FIRST_POINTS", points)
-    monkeypatch.setattr(prometheus, "MAX_POINTS", points)
+    monkeypatch.setattr(spans, "FIRST_POINTS", points)
+    monkeypatch.setattr(spans, "MAX_POINTS", points)
 
 
 @pytest.mark.parametrize("points", [1, 3, 9])
@@ -117,7 +117,7 @@ def test_a_long_past_takes_the_memory_of_its_matrix(
         server.write("m", times, times % 3607 + i / 7, instance=f"{i:02}")
     source = client(server)
     read(source, "m")
-    monkeypatch.setattr(prometheus, "ANSWER_BYTES", 1 << 18)
+    monkeypatch.setattr(spans, "ANSWER_BYTES", 1 << 18)
     tracemalloc.start()
     reading = read(source, "m", end=int(times[-1]))
     peak = tracemalloc.get_traced_memory()[1]
@@ -396,7 +396,7 @@ def test_spans_are_made_for_answers_of_one_size(
     monkeypatch: pytest.MonkeyPatch, count: int, points: int
 ) -> None:
     size = 300_000
-    monkeypatch.setattr(prometheus, "ANSWER_BYTES", size)
+    monkeypatch.setattr(spans, "ANSWER_BYTES", size)
     answer = Series(count)
     source, _ = fake(answer)
     last = T + (points - 1) * 60
@@ -412,24 +412,24 @@ def test_spans_are_made_for_answers_of_one_size(
 
 
 def test_an_answer_that_turns_out_too_large_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(spans, "MOST_BYTES", 1 << 20)
     answer = Series(count=100)
     source, seen = fake(answer)
     # Nothing is known yet of these series.
-    source._bytes_a_point["up"] = 1.0
+    source._spans.bytes_a_point["up"] = 1.0
     reading = read(source, "up", end=T + 1999 * 60)
     assert reading.samples == 200_000
     assert not reading.matrix.absent.any()
     assert seen.count("too_large") == 3
     # The few points of a step to be scored are read whatever they weigh.
-    monkeypatch.setattr(prometheus, "MOST_BYTES", 10)
+    monkeypatch.setattr(spans, "MOST_BYTES", 10)
     assert read(source, "up").samples == 1_000
 
 
 def test_a_past_that_begins_with_nothing_is_read_like_any_other(
     monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
-    monkeypatch.setattr(prometheus, "ANSWER_BYTES", 2_000)
+    monkeypatch.setattr(spans, "ANSWER_BYTES", 2_000)
     server.write("m", GRID, 1.0, job="a")
     reading = read(client(server), "m", end=T + 3_000 * 60)
     assert reading.samples == 10

@@ -14,7 +14,7 @@ from detector import names
 from detector.configuration import load
 
 CONFIG = ROOT / "simulator" / "config"
-JOBS = {"prometheus", "pushgateway", "churn", "traffic", "detector", "alertmanager"}
+JOBS = {"prometheus", "pushgateway", "churn", "traffic", "detector", "notify", "alertmanager"}
 
 
 def _prometheus() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from server import Server
 from synthetic import DAY, MONDAY
 
-from detector import report
+from detector import printing, report
 from detector.settings import Settings
 
 NOW = MONDAY + 3 * DAY
@@ -225,7 +225,7 @@ def test_every_series_is_told_its_model_and_why(server: Server) -> None:
     assert data[0]["models"][0]["model"] == "zscore"
     assert "models" not in report.signals(given, NOW)[0].as_dict()
     out = io.StringIO()
-    report.print_models(Console(file=out), found)
+    printing.print_models(Console(file=out), found)
     lines = [line.split("\t") for line in out.getvalue().splitlines()]
     assert lines[0] == ["signal", "series", "model", "why"]
     assert ["chosen", "2 series", "stl", "as configured"] in lines
@@ -281,7 +281,7 @@ def test_printing(terminal: bool) -> None:
     failed = report.SignalRow("b[x]", "traffic", "rules", 0, None, 0, ("up",), "went wrong")
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=200, color_system=None)
-    report.print_signals(console, [row, failed])
+    printing.print_signals(console, [row, failed])
     text = out.getvalue()
     assert text.index("b[x]") < text.index("2025-10-06 00:00")
     assert "went wrong" in text
@@ -294,6 +294,6 @@ def test_printing_findings() -> None:
     result = report.Check(
         Settings(), (report.Finding("error", "signal [x]", "[bold]no markup[/bold]"),), exit_code=1
     )
-    report.print_check(Console(file=out, width=200), result)
+    printing.print_check(Console(file=out, width=200), result)
     assert "error" in out.getvalue()
     assert "signal [x]: [bold]no markup[/bold]" in out.getvalue()

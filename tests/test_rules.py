@@ -20,7 +20,12 @@ LIBRARY = sorted((RULES / "library").glob("*.rules.yml"))
 TESTS = sorted((RULES / "tests").glob("*.test.yml"))
 LIBRARY_TESTS = sorted((RULES / "tests" / "library").glob("*.test.yml"))
 RUNBOOK_BASE = "http://localhost:9090/consoles/"
-DASHBOARD_BASE = "http://localhost:3000/d/anomaly-overview"
+GRAFANA = "http://localhost:3000/d/"
+SIGNAL_PAGE = (
+    f"{GRAFANA}anomaly-signal?var-signal={{{{ $labels.signal | urlquery }}}}"
+    "&var-job={{ $labels.job | urlquery }}"
+)
+JOB_PAGE = f"{GRAFANA}anomaly-overview?var-job={{{{ $labels.job | urlquery }}}}"
 ANNOTATIONS = {"summary", "description", "runbook_url", "dashboard_url", "query"}
 
 
@@ -153,8 +158,17 @@ def test_labels_and_annotations(alert: dict[str, Any]) -> None:
     # $externalURL makes `promtool test rules` of 2.42 panic.
     assert not any("externalURL" in text for text in annotations.values())
     assert annotations["runbook_url"] == f"{RUNBOOK_BASE}{alert['alert']}.md"
-    assert annotations["dashboard_url"].startswith(DASHBOARD_BASE)
+    assert annotations["dashboard_url"] == _page(alert)
     assert re.search(r"==|!=|>|<|absent\(", alert["expr"]), "fires on any value"
+
+
+def _page(alert: dict[str, Any]) -> str:
+    """Where an alert has to lead: its series, its job, what is abnormal at all, or the detector."""
+    if alert["alert"] in ("JobDown", "InstanceDown"):
+        return JOB_PAGE
+    if alert["alert"] == "AnomalyStorm":
+        return f"{GRAFANA}anomaly-overview"
+    return SIGNAL_PAGE if alert["labels"]["category"] == "anomaly" else f"{GRAFANA}detector-health"
 
 
 def test_runbooks_and_alerts_belong_together() -> None:

@@ -8,7 +8,7 @@ from running import NOW, Running, past
 from server import Server
 from synthetic import traffic
 
-from detector import prometheus, runner
+from detector import runner, spans
 
 
 def test_pieces_leave_no_trace(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,5 +30,5 @@ def test_pieces_leave_no_trace(server: Server, monkeypatch: pytest.MonkeyPatch) 
     whole = scores()
     assert len(whole) > 8
     monkeypatch.setattr(runner, "MOST_STEPS", 7)
-    monkeypatch.setattr(prometheus, "ANSWER_BYTES", 3_000)
+    monkeypatch.setattr(spans, "ANSWER_BYTES", 3_000)
     assert scores() == whole

@@ -159,7 +159,6 @@ def test_links_to_the_dashboard_become_graphs(tmp_path: Path, profile: str) -> N
         (queries[alert],) = parse_qs(urlsplit(filled).query)["g0.expr"]
     names = '__name__=~"anomaly_(observed|expected|lower|upper)"'
     assert queries["AnomalyTraffic"] == f'{{{names},signal="of signal",job="of job"}}'
-    assert queries["AnomalySignalFailing"] == f'{{{names},signal="of signal"}}'
     assert queries["JobDown"] == f'{{{names},job="of job"}}'
     assert queries["AnomalyDetectorDown"] == "anomaly_score"
 

@@ -44,6 +44,7 @@ def test_both_channels_are_kept_in_order_and_in_a_file(tmp_path: Path) -> None:
         messages = httpx.get(f"{url}/messages").json()
         assert [m["channel"] for m in messages] == ["slack", "slack", "email"]
         assert (messages[0]["title"], messages[0]["text"]) == tuple(attachment.values())
+        assert [m["sender"] for m in messages] == ["", "T0/B0/secret", "a"]
         assert messages[0]["raw"] == {"attachments": [attachment]}
         assert messages[2]["title"] == ("[RESOLVED] A ✓ " + "long " * 30).strip()
         assert messages[2]["text"].strip() == "all good again"
@@ -86,6 +87,20 @@ def test_what_slack_would_refuse_is_refused(tmp_path: Path, body: str) -> None:
 def test_a_message_without_attachment_has_its_first_line_as_title() -> None:
     assert slack_text({"text": "one\ntwo"}) == ("one", "one\ntwo")
     assert slack_text({"attachments": ["nonsense"], "text": "x"}) == ("x", "x")
+
+
+def test_the_words_of_blocks_are_read_in_order() -> None:
+    section = {"type": "rich_text_section"}
+    link = {"type": "link", "url": "http://x.invalid", "text": "Runbook"}
+    elements = [
+        section | {"elements": [{"type": "text", "text": "Look: "}, link]},
+        section | {"elements": [{"type": "text", "text": "why"}, {"type": "link", "url": "u"}]},
+    ]
+    blocks = [{"type": "rich_text", "elements": elements}]
+    message = {"text": "title", "attachments": [{"fallback": "title", "blocks": blocks}]}
+    assert slack_text(message) == ("title", "title\nLook: Runbook\nwhyu")
+    nonsense = {"text": "title", "attachments": [{"blocks": [1, {"elements": ["x", None]}]}]}
+    assert slack_text(nonsense)[0] == "title"
 
 
 def test_an_email_of_an_unknown_character_set_keeps_its_subject() -> None:

@@ -14,7 +14,8 @@ import pytest
 from detector.backtest import spool as spool_module
 from detector.backtest.spool import Spool
 from detector.errors import ConfigError
-from detector.series import Labels, SeriesMatrix, label_set
+from detector.labels import label_set
+from detector.series import Labels, SeriesMatrix
 
 KEYS = tuple(label_set({"job": name}) for name in "abcd")
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from server import Server
 
 from detector.errors import ConfigError, SourceError
 from simulator import tools
@@ -189,6 +190,33 @@ def test_the_environment_file_leads_to_the_programs_of_this_stack(tmp_path: Path
     found, token = done.stdout.splitlines()
     assert Path(found) == Path(sys.executable).with_name("simulator")
     assert token == layout.token_file.read_text(encoding="utf-8").strip()
+
+
+def test_alerts_wait_until_prometheus_has_seen_each_signal_evaluated_lately(tmp_path: Path) -> None:
+    server = Server(tmp_path).start()
+    try:
+        with contextlib.closing(PortReservations()) as ports, claimed(tmp_path / "x") as place:
+            layout = make_layout(place, PROFILES["fast"], ports)
+        layout.addresses["prometheus:9090"] = f"127.0.0.1:{server.port}"
+        stack = Stack(layout, Supervisor(tmp_path), 0.0, 7)
+        now = int(time.time()) - 10
+        steps = {"quick": now - 3600, "slow": now - 4 * 3600}
+
+        def write(moment: int, name: str, value: float, **labels: str) -> None:
+            server.write(name, moment, value, job="detector", instance="detector-0", **labels)
+
+        write(now, "detector_step_seconds", 3600)
+        write(now, "detector_signals", 2)
+        for signal, newest in steps.items():
+            # Nothing is known of the second one yet, or its newest step is long ago.
+            assert not stack._scores_are_fresh()
+            write(now, "detector_signal_up", 1, signal=signal)
+            write(now, "detector_signal_evaluated_timestamp_seconds", newest, signal=signal)
+        assert not stack._scores_are_fresh()
+        write(now + 1, "detector_signal_evaluated_timestamp_seconds", now - 3600, signal="slow")
+        assert stack._scores_are_fresh()
+    finally:
+        server.stop()
 
 
 def test_bad_options_are_refused_before_anything_starts(tmp_path: Path) -> None:

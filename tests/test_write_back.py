@@ -19,8 +19,8 @@ from test_duel import _never
 from detector.backtest.command import Outcome, backtest
 from detector.backtest.write_back import FIELDS, WriteBack
 from detector.errors import ConfigError
+from detector.labels import label_set
 from detector.names import State
-from detector.series import label_set
 
 HOUR = 3600
 

@@ -9,28 +9,25 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import numpy as np
-
-from detector.backtest.budget import CHOSEN_ON, Choice, choose
 from detector.backtest.document import MOST_SERIES
 from detector.backtest.duel import Watched, alike, duel, judged_rival
 from detector.backtest.foremost import Foremost
 from detector.backtest.grafana import grafana_alerts
-from detector.backtest.grouping import Inhibition, Route
+from detector.backtest.grouping import Route
 from detector.backtest.outcome import Outcome, firsts, history
 from detector.backtest.packed import strips
 from detector.backtest.request import STRATEGIES, Request, threads
-from detector.backtest.results import Judged, Results, joined, judge, lag_of, results
+from detector.backtest.results import Judged, joined, judge, lag_of, results
 from detector.backtest.rival_rules import compared_files, read_rules, rule_alerts
 from detector.backtest.run import (
     Trace,
     collected,
     picked,
-    replayed,
     replayed_group,
     replayed_shards,
     stacked,
 )
+from detector.backtest.sensitivity import chosen
 from detector.backtest.server import Cancelled
 from detector.backtest.sources import Loaded, Opened, opened
 from detector.backtest.truth import Incident
@@ -167,7 +164,7 @@ def _backtest(
             for samples, shard in replayed_shards(
                 loaded.signal, grid, loaded.samples, start, end, pool, stop, 2 * threads(request)
             ):
-                trace = _born(shard, loaded)
+                trace = loaded.told(shard)
                 parts.append(take(number, first, trace, _own(loaded, trace)))
                 if name in members:
                     whole.append(trace)
@@ -199,7 +196,7 @@ def _backtest(
             judged.append(take(number, 0, trace, None))
             listening.say(f"{group.name}: group, {len(trace.labels)} series")
         if request.budget is not None:
-            outcome.choice = _chosen(
+            outcome.choice = chosen(
                 request.budget, kept, source, incidents, inhibitions, delay, pool, stop
             )
     except Cancelled:
@@ -249,38 +246,6 @@ def _own(loaded: Loaded, trace: Trace) -> Int | None:
     return loaded.stamps[[row[key] for key in trace.labels]]
 
 
-def _chosen(
-    budget: float,
-    kept: list[Loaded],
-    source: Opened,
-    incidents: tuple[Incident, ...],
-    inhibitions: list[Inhibition],
-    delay: float,
-    pool: Executor,
-    stop: threading.Event,
-) -> Choice:
-    grid, start, end = source.grid, source.start, source.end
-    middle = start + int((end - start) * CHOSEN_ON) // grid.step * grid.step
-
-    def replay(factor: float) -> tuple[Results, Results]:
-        halves = []
-        for a, b in ((start, middle), (middle, end)):
-            inside = [one for one in incidents if a <= one.start < b]
-            judged = []
-            for loaded in kept:
-                policy = loaded.signal.policy
-                moved = min(max(policy.sensitivity * factor, 0.1), 10.0)
-                signal = replace(loaded.signal, policy=replace(policy, sensitivity=moved))
-                trace = replayed(signal, grid, loaded.samples, a, b, pool, stop)
-                judged.append(judge(_born(trace, loaded), inside, grid.step, delay, ranked=False))
-                if stop.is_set():
-                    raise Cancelled("ended while looking for the sensitivity")
-            halves.append(results(judged, inside, a, b, Route(), inhibitions))
-        return halves[0], halves[1]
-
-    return choose(budget, replay)
-
-
 def _timed(loading: Iterator[Loaded]) -> Iterator[tuple[Loaded, float]]:
     """Yield what is loaded, with the seconds that took."""
     while True:
@@ -289,13 +254,3 @@ def _timed(loading: Iterator[Loaded]) -> Iterator[tuple[Loaded, float]]:
         if loaded is None:
             return
         yield loaded, time.perf_counter() - began
-
-
-def _born(trace: Trace, loaded: Loaded) -> Trace:
-    """Return a trace without what a live run could not have said: of series not yet seen."""
-    if loaded.born is None:
-        return trace
-    born = [loaded.born[key] for key in trace.labels]
-    early = trace.times < np.array(born, np.int64)[:, None]
-    # GONE: nothing is written.
-    return replace(trace, state=np.where(early, np.int8(-1), trace.state))

@@ -10,7 +10,8 @@ import numpy as np
 from detector.backtest.alerting import Firing, Rule, firings
 from detector.backtest.grouping import Inhibition, Page, Route, pages
 from detector.backtest.results import Alert, Results, belongs, delay_of, figures_of
-from detector.series import Bool, Int, Labels, label_set
+from detector.labels import label_set
+from detector.series import Bool, Int, Labels
 
 # Of the detector, an incident at a time.
 EARLIER, LATER, SAME = "earlier", "later", "same"

@@ -6,9 +6,10 @@ import numpy as np
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from detector.errors import ConfigError
+from detector.labels import label_set
 from detector.range_answer import MALFORMED, decode_any, decode_labels, decode_samples
 from detector.range_answer import decode_series as decode_answer
-from detector.series import Float, Int, Labels, label_set
+from detector.series import Float, Int, Labels
 
 # By metric name (empty where there is none), by labels: times and values.
 Exported = dict[str, dict[Labels, tuple[Int, Float]]]

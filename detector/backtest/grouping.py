@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from detector.backtest.alerting import Firing
-from detector.series import Labels, label_set
+from detector.labels import label_set
+from detector.series import Labels
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from detector.backtest.ranking import vus_pr
 from detector.backtest.run import Trace
 from detector.backtest.scores_file import EVERY
 from detector.backtest.truth import Incident
+from detector.labels import label_set, output_labels
 from detector.names import State
 from detector.score import GONE
-from detector.series import Bool, Labels, label_set, output_labels
+from detector.series import Bool, Labels
 
 WEEK = 604_800
 # Labels are made by hand: an alert so many steps before the onset still belongs to it, and one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,7 +13,7 @@ from detector.backtest.alerting import Firing
 from detector.backtest.files import read_file
 from detector.backtest.grouping import Inhibition
 from detector.backtest.request import Request
-from detector.backtest.run import Stored, in_memory
+from detector.backtest.run import Stored, Trace, in_memory
 from detector.backtest.server import ChunkedPrometheus, read_signal
 from detector.backtest.truth import (
     Incident,
@@ -46,6 +46,15 @@ class Loaded:
     samples: Stored
     stamps: Int | None = None
     born: Mapping[Labels, int] | None = None
+
+    def told(self, trace: Trace) -> Trace:
+        """Return a trace without what a live run could not have said: of series not yet seen."""
+        if self.born is None:
+            return trace
+        born = [self.born[key] for key in trace.labels]
+        early = trace.times < np.array(born, np.int64)[:, None]
+        # GONE: nothing is written.
+        return replace(trace, state=np.where(early, np.int8(-1), trace.state))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import yaml
 
 from detector import promql
 from detector.errors import ConfigError, SourceError
+from detector.labels import label_set
 from detector.prometheus import Prometheus
-from detector.series import Labels, label_set
+from detector.series import Labels
 
 KEYS = ("start", "end", "signal", "labels", "note")
 # Labels that tell one alert from another, not one series.

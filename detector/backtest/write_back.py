@@ -12,11 +12,12 @@ import numpy as np
 from detector import access, names
 from detector.backtest.run import Trace, shares_of
 from detector.errors import ConfigError, DetectorError, SourceError
+from detector.labels import output_labels
 from detector.names import State
 from detector.promql import quoted
 from detector.remote_write import RemoteWriter
 from detector.score import GONE
-from detector.series import Int, output_labels
+from detector.series import Int
 from detector.settings import PrometheusSettings
 from detector.write_request import STALE_MARKER, TimeSeries
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from detector.errors import ConfigError
 from detector.notify import inert
-from detector.notify.message import PICTURE, Message, html, plain
+from detector.notify.message import Message
 from detector.notify.sender import DeliveryFailure, secret
+from detector.notify.writing import PICTURE, html, plain
 from detector.notify_settings import EmailSettings
 
 TYPES = {"critical": "failure", "error": "failure", "info": "info"}

@@ -7,8 +7,9 @@ import os
 import threading
 from pathlib import Path
 
-from detector.notify.message import Message, plain
+from detector.notify.message import Message
 from detector.notify.webhook import Group
+from detector.notify.writing import plain
 
 # Two files of this size at most: the newest, and the one before.
 MOST_BYTES = 16 << 20

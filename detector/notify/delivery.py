@@ -25,6 +25,8 @@ LONGEST_ASKED_SECONDS = 3600.0
 IDLE_SECONDS = 30.0
 # The time in which `storm` messages are the most that anybody reads.
 MINUTE = 60.0
+# What becomes of a state; each is counted from 0 on, so that the first one is an increase.
+OUTCOMES = ("sent", "summarised", "unchanged", "dead")
 
 
 class Delivery:
@@ -77,6 +79,11 @@ class Delivery:
         self._crowded = False
         self._sent: deque[float] = deque(maxlen=storm)
         self._summarised = -MINUTE
+        # From the spool at each scrape: right while a worker waits or hangs, too.
+        telemetry.pending.labels(name).set_function(lambda: float(spool.backlog(name)[0]))
+        telemetry.oldest.labels(name).set_function(self._oldest)
+        for outcome in OUTCOMES:
+            telemetry.deliveries.labels(name, outcome)
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until told to stop; what fails unexpectedly is logged and tried again."""
@@ -99,7 +106,6 @@ class Delivery:
     def step(self) -> float:
         """Deliver what is due; return the seconds to wait before looking again."""
         self._crowded = False
-        self._measure()
         while True:
             due = self._spool.due(self.name, self._storm + 1)
             if not due:
@@ -115,7 +121,6 @@ class Delivery:
                 return max(begun + MINUTE - now, 0.1)
             else:
                 failure = self._deliver(due[0])
-            self._measure()
             if failure is not None:
                 return self._backoff(failure.wait)
             self._failures = 0
@@ -199,8 +204,6 @@ class Delivery:
     def _count(self, outcome: str, number: int = 1) -> None:
         self._telemetry.deliveries.labels(self.name, outcome).inc(number)
 
-    def _measure(self) -> None:
+    def _oldest(self) -> float:
         count, oldest = self._spool.backlog(self.name)
-        self._telemetry.pending.labels(self.name).set(count)
-        age = max(self._clock() - oldest, 0.0) if count else 0.0
-        self._telemetry.oldest.labels(self.name).set(age)
+        return max(self._clock() - oldest, 0.0) if count else 0.0

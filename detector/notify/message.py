@@ -1,25 +1,30 @@
-"""Composes what is said of a group of alerts, and writes it for Slack, for mail and as plain text.
+"""Composes what is said of a group of alerts: title, sections, links.
 
-Every text is inert before it gets here (one line, bounded); each writer then escapes for its place.
+Every text of it is inert: one line, bounded. What is special in a place is for `writing` to escape.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from detector import names, promql
+from detector.anomaly import Anomaly
 from detector.notify import inert
 from detector.notify.inert import line
-from detector.notify.story import Other, Story
+from detector.notify.others import Other
+from detector.notify.story import Story
 from detector.notify.webhook import Alert, Group
 from detector.notify.wording import ago, clock, deviation, number, sentences, told_apart
 
 # Alerts that get a line of their own.
 SHOWN = 10
 TITLE = 150
-PICTURE = "anomaly.png"
+# Characters below which labels in a title say nothing.
+LEAST = 12
+# Of grafana/dashboards.
+EXPLORER, OVERVIEW = "anomaly-signal", "anomaly-overview"
 COLOURS = {"resolved": "#2e7d32", "critical": "#c4162a", "warning": "#e0a800", "info": "#4a7ab5"}
 
 
@@ -76,9 +81,9 @@ def compose(
     """
     first = _first(group, story)
     over = group.status == "resolved"
-    opening = [
-        text for one in story.subjects for text in sentences(one.anomaly, now, one.alert.until)
-    ]
+    told = [sentences(one.anomaly, now, one.alert.until) for one in story.subjects]
+    # Why, for the first: the others of a group are its like.
+    opening = [*(told[0] if told else ()), *(what for what, _ in told[1:])]
     sections: list[tuple[str, tuple[str, ...]]] = [("", tuple(opening))] if opening else []
     explained = [subject.alert for subject in story.subjects]
     rest = [alert for alert in group.alerts if alert not in explained]
@@ -100,7 +105,7 @@ def compose(
         severity=line(group.severity, 20),
         title=_title(group, story, now),
         sections=tuple(sections),
-        links=_links(group, first, grafana_url, now),
+        links=_links(group, first, grafana_url),
         picture=picture,
     )
 
@@ -134,82 +139,6 @@ def summary(
     )
 
 
-def plain(message: Message) -> str:
-    """Return all but the title as plain text, for services that show no more than that."""
-    parts = []
-    for heading, lines in message.sections:
-        parts.append("\n".join(([f"{heading}:"] if heading else []) + list(lines)))
-    parts.append("\n".join(f"{name}: {address}" for name, address in message.links))
-    return "\n\n".join(filter(None, parts))
-
-
-def html(message: Message) -> str:
-    """Return the message as HTML for mail; the picture is referred to by its name."""
-    e = inert.markup
-    out = [
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{e(message.title)}</title></head>"
-        '<body style="font-family: sans-serif; font-size: 14px; color: #1a1a1a">'
-        f'<div style="border-left: 5px solid {message.colour}; padding-left: 12px; '
-        'overflow-wrap: anywhere; max-width: 820px">'
-        f'<p style="font-size: 16px"><strong>{e(message.title)}</strong></p>'
-    ]
-    for position, (heading, lines) in enumerate(message.sections):
-        if heading:
-            out.append(f"<p><strong>{e(heading)}</strong></p>")
-            out.append("<ul>" + "".join(f"<li>{e(text)}</li>" for text in lines) + "</ul>")
-        else:
-            out.extend(f"<p>{e(text)}</p>" for text in lines)
-        if position == 0 and message.picture:
-            out.append(
-                f'<p><img src="cid:{PICTURE}" width="800" alt="The series, its normal band '
-                'and the anomaly"></p>'
-            )
-    links = " &nbsp; ".join(f'<a href="{e(to)}">{e(name)}</a>' for name, to in message.links)
-    out.append(f"<p>{links}</p>")
-    # Apprise makes the plain part of this, in which an address is only what can be read.
-    out.append('<div style="font-size: 11px; color: #6a6a6a">')
-    out.extend(f"{e(name)}: {e(address)}<br>" for name, address in message.links)
-    out.append("</div></div></body></html>")
-    return "\n".join(out)
-
-
-def slack(message: Message) -> dict[str, Any]:
-    """Return the message as Slack's JSON.
-
-    Everything but the title is rich text, in which nothing has a meaning but its own elements;
-    the title is what a notification shows.
-    """
-
-    def text(words: str, **style: bool) -> dict[str, Any]:
-        return {"type": "text", "text": words} | ({"style": style} if style else {})
-
-    elements: list[dict[str, Any]] = []
-    for heading, lines in message.sections:
-        body = [text(f"{heading}\n", bold=True)] if heading else []
-        body.append(text("\n".join(f"• {one}" if heading else one for one in lines) + "\n"))
-        elements.append({"type": "rich_text_section", "elements": body})
-    links: list[dict[str, Any]] = []
-    for name, address in message.links:
-        links += [{"type": "link", "url": address, "text": name}, text("   ")]
-    if links:
-        elements.append({"type": "rich_text_section", "elements": links[:-1]})
-    title = inert.slack(message.title)
-    return {
-        "text": title,
-        "mrkdwn": False,
-        "unfurl_links": False,
-        "unfurl_media": False,
-        "attachments": [
-            {
-                "color": message.colour,
-                "fallback": title,
-                "blocks": [{"type": "rich_text", "elements": elements}],
-            }
-        ],
-    }
-
-
 def _first(group: Group, story: Story) -> Alert:
     """Return the alert a message begins with: one that can be explained, if there is one."""
     return story.subjects[0].alert if story.subjects else group.alerts[0]
@@ -221,26 +150,38 @@ def _title(group: Group, story: Story, now: float) -> str:
     more = group.firing + group.resolved - 1
     tail = f" and {more:,} more" if more > 0 else ""
     where = f"{job}: " if job else ""
+    subject = story.subjects[0].anomaly if story.subjects else None
+    name = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 50)
     if group.status == "resolved":
         until = max(alert.until for alert in group.alerts)
         since = min(alert.since for alert in group.alerts)
         worst = ""
-        if story.subjects:
-            since = min(subject.anomaly.since for subject in story.subjects)
-            worst = f", at its worst {deviation(story.subjects[0].anomaly)}"
-        what = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 50)
-        return line(
-            f"[RESOLVED] {where}{what}{tail}, over after {ago(until - since)}{worst}", TITLE
+        if subject is not None:
+            since = min(one.anomaly.since for one in story.subjects)
+            worst = f", at its worst {deviation(subject)}"
+        return _title_of(
+            f"[RESOLVED] {where}{name}",
+            subject,
+            f"{tail}, over after {ago(until - since)}{worst}",
         )
     mark = f"[{line(group.severity, 12).upper() or 'FIRING'}] "
-    if story.subjects:
-        anomaly = story.subjects[0].anomaly
-        what = f"{line(anomaly.signal, 50)} {deviation(anomaly)}"
-        return line(f"{mark}{where}{what}{tail}, since {clock(anomaly.since, now)}", TITLE)
-    what = line(first.labels.get(names.SIGNAL) or first.labels.get("alertname", ""), 60)
-    said = line(first.annotations.get("summary", ""), 80).rstrip(".")
-    about = said or what
+    if subject is not None:
+        since_text = f"since {clock(subject.since, now)}"
+        return _title_of(
+            f"{mark}{where}{name}", subject, f" {deviation(subject)}{tail}, {since_text}"
+        )
+    about = line(first.annotations.get("summary", ""), 80).rstrip(".") or name
     return line(f"{mark}{where}{about}{tail}, since {clock(first.since, now)}", TITLE)
+
+
+def _title_of(begin: str, anomaly: Anomaly | None, end: str) -> str:
+    """Return a title with as much as fits of what tells the series from others of its signal."""
+    labels = [pair for pair in (anomaly.labels if anomaly else ()) if pair[0] != "job"]
+    # Which feature says more than which replica, and of one replica it says nothing.
+    apart = [pair for pair in labels if pair[0] != "instance"] or labels
+    room = TITLE - len(begin) - len(end) - 1
+    shown = line(" ".join(f"{k}={v}" for k, v in apart), room) if room > LEAST else ""
+    return line(f"{begin}{f' {shown}' if shown else ''}{end}", TITLE)
 
 
 def _alert_line(alert: Alert, now: float) -> str:
@@ -268,21 +209,27 @@ def _other_line(other: Other) -> str:
     apart = told_apart(other.labels)
     seen = number(other.observed, other.kind, other.signal)
     due = number(other.expected, other.kind, other.signal)
-    name = f"{line(other.signal, 60)}{f' {apart}' if apart else ''}"
+    more = f" and {other.more} more" if other.more else ""
+    name = f"{line(other.signal, 60)}{f' {apart}' if apart else ''}{more}"
     return f"{name} ({other.kind}): {seen} instead of {due}, score {other.score:.1f}"
 
 
-def _links(group: Group, alert: Alert, grafana_url: str, now: float) -> tuple[tuple[str, str], ...]:
+def _links(group: Group, alert: Alert, grafana_url: str) -> tuple[tuple[str, str], ...]:
     """Return the places to look; each is only shown, never fetched."""
     dashboard = alert.annotations.get("dashboard_url", "")
+    # As the templates of Alertmanager have it: an hour before, and half an hour after.
+    end = f"{int(alert.until + 1800)}000" if alert.until else "now"
+    range_ = f"&from={int(alert.since - 3600)}000&to={end}"
     if grafana_url:
-        begin, end = int(alert.since - 3600) * 1000, int(alert.until + 1800 if alert.until else now)
         asked = "&".join(
             f"var-{k}={quote(alert.labels[k], safe='')}"
             for k in (names.SIGNAL, "job")
             if k in alert.labels
         )
-        dashboard = f"{grafana_url}/d/anomaly-overview?{asked}&from={begin}&to={end}000"
+        page = EXPLORER if names.SIGNAL in alert.labels else OVERVIEW
+        dashboard = f"{grafana_url}/d/{page}?{asked}{range_}"
+    elif re.search(r"/d/.*[?]", dashboard):
+        dashboard += range_
     silence = ""
     if group.status == "firing" and group.url:
         # Every label: without one the silence would be wider than the group.

@@ -16,7 +16,7 @@ from detector.notify.wording import number, told_apart
 WIDTH, HEIGHT, DPI = 8.0, 4.2, 100
 TITLE = 75
 # Distances of the marks on the time axis, seconds.
-TICKS = (300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+TICKS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 BLUE, RED, GREY = "#1f5fa8", "#c4162a", "#8a8a8a"
 # matplotlib's fonts are shared; drawing is not safe in two threads.
 _LOCK = threading.Lock()
@@ -81,8 +81,12 @@ def draw(subject: Subject) -> bytes:
         strip.xaxis.set_major_formatter(
             FuncFormatter(lambda v, _: datetime.fromtimestamp(float(v), UTC).strftime("%H:%M"))
         )
-        strip.set_xlim(times[0], times[-1])
-        span_seconds = int(times[-1] - times[0])
+        # A detector that is new here has no scores of the time before.
+        seen = np.flatnonzero(np.isfinite(observed))
+        begin = times[seen[0]] if len(seen) else times[0]
+        span_seconds = int(times[-1] - begin)
+        # Room for the mark of the newest moment, which is the one that counts.
+        strip.set_xlim(begin, times[-1] + max(0.02 * span_seconds, 1.0))
         strip.xaxis.set_major_locator(
             MultipleLocator(next((t for t in TICKS if span_seconds <= 9 * t), TICKS[-1]))
         )

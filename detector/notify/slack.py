@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from detector.errors import ConfigError
-from detector.notify.message import PICTURE, Message, slack
+from detector.notify.message import Message
 from detector.notify.sender import DeliveryFailure, secret
+from detector.notify.writing import PICTURE, slack
 from detector.notify_settings import SlackSettings
 
 log = logging.getLogger("detector.notify")

@@ -14,14 +14,14 @@ import numpy.typing as npt
 from detector import names, promql
 from detector.anomaly import Anomaly, describe
 from detector.errors import SourceError
+from detector.labels import label_set, result_labels
+from detector.notify.others import Other, others_of
 from detector.notify.webhook import Alert, Group
 from detector.prometheus import Prometheus
-from detector.series import Labels, Scores, SeriesMatrix, Signal, label_set, result_labels
+from detector.series import Labels, Scores, SeriesMatrix, Signal
 
 # Alerts that are explained; a picture has one.
 EXPLAINED = 3
-# Other anomalies that are named.
-OTHERS = 5
 # Incidents and the usual range of the hour are taken from so long a past, on this grid.
 LONG_SECONDS = 30 * 86400
 LONG_STEP = 300
@@ -40,18 +40,6 @@ class Subject:
     alert: Alert
     anomaly: Anomaly
     scores: Scores
-
-
-@dataclass(frozen=True)
-class Other:
-    """Another anomalous series of the job at that time; NaN where a number is not known."""
-
-    signal: str
-    kind: str
-    labels: Labels
-    score: float
-    observed: float
-    expected: float
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ def tell(source: Prometheus, group: Group, now: float, step: int, window: float)
         return Story()
     try:
         found = [_subject(source, alert, now, step, window) for alert in anomalies]
-        others = _others(source, anomalies, now)
+        others = others_of(source, [a for a in group.alerts if names.SIGNAL in a.labels], now)
     except SourceError as error:
         return Story(problem=f"Prometheus gives no numbers for it now ({error.reason})")
     return Story(tuple(s for s in found if s is not None), others)
@@ -107,17 +95,40 @@ def _subject(
         return None
     labels, parts = fine
     scores = _scores(source, labels, parts, selector, first, last, grid)
-    on = np.flatnonzero(scores.state[0] == names.State.ANOMALOUS)
+    on = _anomalous(scores, alert)
     if not len(on):
         return None
-    worst = np.where(np.isfinite(scores.score[0, on]), scores.score[0, on], -np.inf).argmax()
-    column = int(on[-1] if alert.firing else on[worst])
+    column = int(on[-1] if alert.firing else on[_worst(scores, on)])
     ages = int((first - LONG_SECONDS) // LONG_STEP) * LONG_STEP, first // LONG_STEP * LONG_STEP
     long = _read(source, ("observed", "state"), selector, *ages, LONG_STEP, alert)
     past, history = _joined(scores, long, labels, ages)
     signal = Signal(alert.labels[names.SIGNAL], alert.labels.get(names.KIND, "other"), ())
     anomaly = describe(signal, past, 0, len(past.times) - len(scores.times) + column, history)
     return None if anomaly is None else Subject(alert, anomaly, scores)
+
+
+def _anomalous(scores: Scores, alert: Alert) -> npt.NDArray[np.intp]:
+    """Return the anomalous steps of an alert's incident; all there are when it has none of its own.
+
+    It began before the alert, by the patience of its rule; earlier incidents are not its own.
+    """
+    on = scores.state[0] == names.State.ANOMALOUS
+    begin = int(np.searchsorted(scores.times, alert.since))
+    while begin > 0 and on[begin - 1]:
+        begin -= 1
+    every = np.flatnonzero(on)
+    own = every[every >= begin]
+    return own if len(own) else every
+
+
+def _worst(scores: Scores, on: npt.NDArray[np.intp]) -> int:
+    """Return which step was farthest from what was expected, else the one with the highest score.
+
+    The score is no measure of how bad: it saturates, and still grows while the value comes back.
+    """
+    far = np.abs(scores.observed[0, on] - scores.expected[0, on])
+    how_bad = far if np.isfinite(far).any() else scores.score[0, on]
+    return int(np.where(np.isfinite(how_bad), how_bad, -np.inf).argmax())
 
 
 def _selector(alert: Alert) -> str:
@@ -241,45 +252,3 @@ def _shown(labels: Labels) -> Labels:
     """Return labels without those that every message names anyway."""
     hidden = {names.EXPORTED_PREFIX + names.SIGNAL, names.EXPORTED_PREFIX + names.KIND}
     return tuple((k, v) for k, v in labels if k not in hidden)
-
-
-def _others(source: Prometheus, alerts: list[Alert], now: float) -> tuple[Other, ...]:
-    """Return other anomalous series of the first alert's job, the least usual first."""
-    first = alerts[0]
-    job = first.labels.get("job", "")
-    if not job:
-        return ()
-    # While it fires: now. Afterwards: a moment of its time, as the others may be over as well.
-    moment = now if first.firing else min(first.since + (first.until - first.since) / 2, now)
-    of_job = f"{{job={promql.quoted(job)}}}"
-    worst = (
-        f"topk({OTHERS + 8 * EXPLAINED}, {names.SCORE}{of_job} and ({names.STATE}{of_job} == 1))"
-    )
-    scored = dict(source.vector(worst, moment))
-    values: dict[Labels, dict[str, float]] = {}
-    query = f'{{__name__=~"{names.OBSERVED}|{names.EXPECTED}",{of_job[1:-1]}}} and {worst}'
-    for labels, value in source.vector(query, moment) if scored else ():
-        values.setdefault(_series(labels), {})[dict(labels)["__name__"]] = value
-    told = [set(alert.labels.items()) for alert in alerts]
-    found = []
-    for labels, score in scored.items():
-        series = _series(labels)
-        if any(set(series) <= items for items in told):
-            continue
-        own = dict(series)
-        known = values.get(series, {})
-        found.append(
-            Other(
-                signal=own.pop(names.SIGNAL, ""),
-                kind=own.pop(names.KIND, "other"),
-                labels=label_set(own),
-                score=score,
-                observed=known.get(names.OBSERVED, np.nan),
-                expected=known.get(names.EXPECTED, np.nan),
-            )
-        )
-    return tuple(sorted(found, key=lambda other: -other.score)[:OTHERS])
-
-
-def _series(labels: Labels) -> Labels:
-    return tuple((k, v) for k, v in labels if k != "__name__")

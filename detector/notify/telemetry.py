@@ -14,6 +14,7 @@ from prometheus_client import (
 )
 
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+WEBHOOKS = ("new", "duplicate", "malformed", "too_large", "unauthorized", "failed")
 
 
 class NotifyTelemetry:
@@ -33,6 +34,9 @@ class NotifyTelemetry:
             ["outcome"],
             registry=self.registry,
         )
+        # From 0 on, so that the first one refused is an increase.
+        for outcome in WEBHOOKS:
+            self.webhooks.labels(outcome)
         self.deliveries = Counter(
             "detector_notify_deliveries_total",
             "States of groups: sent, summarised, unchanged (nothing new to tell), dead.",

@@ -98,13 +98,20 @@ def sentences(anomaly: Anomaly, now: float, until: float = 0.0) -> tuple[str, st
     first += f", normal is {normal}." if normal else "."
     usual = _between(anomaly, *anomaly.usual)
     shares = ", ".join(f"{channel} {share:.0%}" for channel, share in anomaly.evidence[:2])
-    reason = anomaly.reason or "the score says so"
+    reason = ", and ".join(filter(None, (_place(anomaly), anomaly.reason))) or "the score says so"
     second = f"Why: {reason}{f' ({shares})' if shares else ''}; score {anomaly.score:.1f}, "
     second += "where 1 is the edge of normal"
     second += f"; 9 of 10 samples at this hour are {usual}" if usual else ""
     if anomaly.episodes > 1:
         second += f"; incident {anomaly.episodes} in 30 days"
     return first, f"{second}."
+
+
+def _place(anomaly: Anomaly) -> str:
+    """Return on which side of its normal range a value is, empty when it is inside."""
+    if anomaly.observed > anomaly.upper:
+        return "above the normal range"
+    return "below the normal range" if anomaly.observed < anomaly.lower else ""
 
 
 def _between(anomaly: Anomaly, low: float, high: float) -> str:

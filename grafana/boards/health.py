@@ -30,10 +30,10 @@ def health() -> dashboard.Dashboard:
     """Return the dashboard."""
     made = (
         board(HEALTH, "The detector: what it sees, how late, what fails, what it costs.")
-        .with_variable(some_of("job", "Job", "label_values(detector_build_info, job)"))
+        .with_variable(some_of("job", "Job", "label_values(detector_step_seconds, job)"))
         .with_variable(
             some_of(
-                "instance", "Instance", 'label_values(detector_build_info{job=~"$job"}, instance)'
+                "instance", "Instance", 'label_values(detector_step_seconds{job=~"$job"}, instance)'
             )
         )
         .annotation(annotation("Alerts", _ALERTS, "red", "{{alertname}}", "{{signal}} {{job}}"))
@@ -46,6 +46,9 @@ def health() -> dashboard.Dashboard:
     made = made.with_row(dashboard.Row("Cost"))
     for panel in _cost():
         made = made.with_panel(panel)
+    made = made.with_row(dashboard.Row("Messages of detector notify"))
+    for panel in _messages():
+        made = made.with_panel(panel)
     return made
 
 
@@ -54,7 +57,7 @@ def _numbers() -> list[Panel]:
         value(
             "Detectors up",
             "Processes that Prometheus reaches.",
-            f"sum(up{{{_OF}}} and on (job, instance) detector_build_info)",
+            f"sum(up{{{_OF}}} and on (job, instance) detector_step_seconds)",
             span=3,
             steps=((None, BAD), (1, GOOD)),
             none="down",
@@ -62,7 +65,7 @@ def _numbers() -> list[Panel]:
         value(
             "Version",
             "Of the detector that runs.",
-            f"detector_build_info{{{_OF}}}",
+            f"detector_build_info{{{_OF}}} and on (job, instance) detector_step_seconds",
             span=3,
             name="version",
         ),
@@ -238,5 +241,42 @@ def _cost() -> list[Panel]:
                 legend="{{instance}}",
             ),
             unit=units.Seconds,
+        ),
+    ]
+
+
+def _messages() -> list[Panel]:
+    """A process of its own, so the variables do not choose it."""
+    return [
+        lines(
+            "Waiting",
+            "Groups of alerts to be told, by target; those that stay are AnomalyNotifyFailing.",
+            query("sum by (target) (detector_notify_pending)", legend="{{target}}"),
+        ),
+        lines(
+            "Age of the oldest",
+            "How long it has waited; ten minutes without a failure are AnomalyNotifyBehind.",
+            query("max by (target) (detector_notify_oldest_pending_seconds)", legend="{{target}}"),
+            unit=units.Seconds,
+        ),
+        lines(
+            "What became of messages",
+            "A minute; dead ones were given up: the alert AnomalyNotifyDead.",
+            query(
+                "60 * sum by (target, outcome) "
+                "(rate(detector_notify_deliveries_total[$__rate_interval]))",
+                legend="{{target}}: {{outcome}}",
+            ),
+            unit="cpm",
+        ),
+        lines(
+            "Failed attempts by reason",
+            "A minute; each is tried again.",
+            query(
+                "60 * sum by (target, reason) "
+                "(rate(detector_notify_failures_total[$__rate_interval]))",
+                legend="{{target}}: {{reason}}",
+            ),
+            unit="cpm",
         ),
     ]

@@ -82,9 +82,10 @@ def ks_p_value(column: FeatureReference, counts: ArrayLike) -> float | None:
     return float(np.clip(kstwo.sf(gap, np.round(effective(seen, column.known))), 0.0, 1.0))
 
 
-def effective(window: float, reference: float) -> float:
+def effective(window: ArrayLike, reference: float) -> Floats:
     """Return the size of a sample that differs from the truth as two samples from each other."""
-    return window * reference / (window + reference)
+    sizes = np.asarray(window, dtype=np.float64)
+    return sizes * reference / (sizes + reference)
 
 
 def _relative_entropy(p: Floats, q: Floats) -> Floats:

@@ -148,7 +148,8 @@ def _column(column: FeatureReference, floors: Floors, slots: Counts) -> ColumnDr
         value = float(distance(column, counts, statistic))
         if value == value:
             values[statistic] = value
-            expected[statistic], highest[statistic] = floors.at(column.name, statistic, seen)
+            mean, floor = floors.at(column.name, statistic, seen).tolist()
+            expected[statistic], highest[statistic] = mean, floor
     return ColumnDrift(
         column,
         counts,

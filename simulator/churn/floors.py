@@ -9,9 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from simulator.churn.distances import SMALLEST_OBSERVED, Statistic, applicable, distance, effective
+from simulator.churn.distances import (
+    SMALLEST_OBSERVED,
+    Floats,
+    Statistic,
+    applicable,
+    distance,
+    effective,
+)
 from simulator.churn.reference import FeatureReference, Reference
 
 # Without drift a statistic stays below its floor with this probability.
@@ -36,21 +43,30 @@ class Floors:
     """
 
     known: dict[str, int]
-    scaled: dict[tuple[str, Statistic], NDArray[np.float64]]
+    scaled: dict[tuple[str, Statistic], Floats]
 
-    def at(self, column: str, statistic: Statistic, seen: float) -> tuple[float, float]:
-        """Return mean and floor for a window with so many known values of a column.
+    def at(self, column: str, statistic: Statistic, seen: ArrayLike) -> Floats:
+        """Return mean and floor of windows with so many known values of a column.
 
-        NaN when it has fewer than `SMALLEST_OBSERVED`.
+        Parameters
+        ----------
+        column, statistic : str
+        seen : array_like, shape (...)
+
+        Returns
+        -------
+        ndarray of float64, shape (2, ...)
+            NaN where there are fewer than `SMALLEST_OBSERVED`.
         """
-        if seen < SMALLEST_OBSERVED or not self.known[column]:
-            return (np.nan, np.nan)
-        size = effective(seen, self.known[column])
-        mean, floor = (
+        counted, known = np.asarray(seen, np.float64), self.known[column]
+        if not known:
+            return np.full((2, *counted.shape), np.nan)
+        size = effective(np.maximum(counted, SMALLEST_OBSERVED), known)
+        both = [
             np.interp(np.log(size), np.log(_SIZES), values) / size ** _POWERS[statistic]
             for values in self.scaled[column, statistic]
-        )
-        return float(mean), float(floor)
+        ]
+        return np.where(counted >= SMALLEST_OBSERVED, both, np.nan)
 
 
 def make_floors(reference: Reference) -> Floors:
@@ -68,7 +84,7 @@ def make_floors(reference: Reference) -> Floors:
 
 def _drawn(
     column: FeatureReference, rng: np.random.Generator
-) -> dict[tuple[str, Statistic], NDArray[np.float64]]:
+) -> dict[tuple[str, Statistic], Floats]:
     shares = np.asarray(column.shares)
     if not column.known:
         return {}

@@ -10,10 +10,11 @@ import orjson
 from numpy.typing import NDArray
 
 from simulator.churn import dataset
+from simulator.churn.binning import make_reference
 from simulator.churn.distances import distance
 from simulator.churn.floors import LEVEL, Floors, make_floors
 from simulator.churn.model import cross_validated_auc
-from simulator.churn.reference import FeatureReference, make_reference
+from simulator.churn.reference import FeatureReference
 from simulator.churn.schema import TARGET
 from simulator.population import Columns, as_requests, synthetic_customers
 
@@ -83,7 +84,7 @@ def _compared(
         "column": feature.name,
         "statistic": feature.statistic,
         "value": float(distance(feature, counts, feature.statistic)),
-        "floor": floors.at(feature.name, feature.statistic, int(counts.sum()))[1],
+        "floor": float(floors.at(feature.name, feature.statistic, counts.sum())[1]),
         "psi": float(distance(feature, counts, "psi")),
         "jensen_shannon": float(distance(feature, counts, "jensen_shannon")),
         "missing_in_file": feature.missing_ratio,

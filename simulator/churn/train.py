@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 
 from detector.errors import ConfigError
 from simulator.churn import artefact, dataset
+from simulator.churn.binning import make_reference
 from simulator.churn.model import CHURN, STAY, scores, train_model
-from simulator.churn.reference import make_reference
 from simulator.churn.schema import TARGET
 from simulator.population import as_requests, synthetic_customers
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from detector import configuration
 from detector.backtest.sources import profile_for
+from detector.labels import label_set
 from detector.names import State
 from detector.pipeline import Schedule, replay
-from detector.series import SeriesMatrix, Signal, label_set
+from detector.series import SeriesMatrix, Signal
 from detector.settings import policy_of
 
 # The bench hands the command a file `in.csv`; a signal is called like its file, and its name

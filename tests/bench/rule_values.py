@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.series import Labels, SeriesMatrix, label_set
+from detector.labels import label_set
+from detector.series import Labels, SeriesMatrix
 
 STEP = 60
 _WINDOW = 5
+_SMALLEST_FLOOR = 0.01
 Floats = NDArray[np.float64]
 
 
@@ -103,6 +105,25 @@ def _plain(samples: Samples, name: str, mean: bool) -> dict[Labels, Floats]:
     }
 
 
+def _in_floors(samples: Samples) -> dict[Labels, Floats]:
+    floors = {
+        label_set({k: v for k, v in labels if k not in ("__name__", "window")}): np.maximum(
+            _mean(values), _SMALLEST_FLOOR
+        )
+        for labels, values in samples.of("churn_feature_distance_floor", window="count").items()
+    }
+    drift = _plain(samples, "churn_feature_drift", True)
+    return {labels: values / floors[labels] for labels, values in drift.items()}
+
+
+def _asked(samples: Samples, found: dict[Labels, Floats]) -> dict[Labels, Floats]:
+    """``found and on (job, instance) rate(churn_quality_checked_total[2m]) > 0``."""
+    (checked,) = samples.of("churn_quality_checked_total").values()
+    grows = np.full(len(checked), False)
+    grows[2:] = checked[2:] > checked[:-2]
+    return {key: np.where(grows, values, np.nan) for key, values in found.items()}
+
+
 REQUESTS = "http_requests_total"
 VALUES: dict[str, Callable[[Samples], dict[Labels, Floats]]] = {
     "churn_traffic": lambda s: _sum_rate(s, REQUESTS, None, job="churn"),
@@ -118,8 +139,8 @@ VALUES: dict[str, Callable[[Samples], dict[Labels, Floats]]] = {
         for labels, values in s.of("process_cpu_seconds_total", job="churn").items()
     },
     "churn_memory": lambda s: _plain(s, "process_resident_memory_bytes", False),
-    "churn_feature_drift": lambda s: _plain(s, "churn_feature_drift", True),
-    "churn_feature_missing": lambda s: _plain(s, "churn_feature_missing_ratio", True),
+    "churn_feature_drift": lambda s: _asked(s, _in_floors(s)),
+    "churn_feature_missing": lambda s: _asked(s, _plain(s, "churn_feature_missing_ratio", True)),
     "churn_data_quality": lambda s: _ratio(
         _sum_rate(s, "churn_quality_violations_total", "check", job="churn"),
         _sum_rate(s, "churn_quality_checked_total", None, job="churn"),

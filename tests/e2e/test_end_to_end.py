@@ -65,7 +65,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("e2e")
     with running_stack(at=None, directory=directory, seed=7, profile="fast", say=print) as stack:
         processes = [child.process for child in stack.supervisor.children]
-        assert len(processes) == 7
+        assert len(processes) == 8
         yield Scene(stack)
     assert all(process.returncode is not None for process in processes)
 
@@ -145,3 +145,5 @@ def test_the_end_of_the_fault_is_told(scene: Scene) -> None:
     timeline = scene.timeline
     assert timeline is not None
     scene.want("both resolved messages", lambda: timeline.complete, within=240)
+    # Nor was the start of the stack told as an incident of the detector.
+    assert not [m for m in scene.watch.view.messages if "AnomalyScoresStale" in m.title]

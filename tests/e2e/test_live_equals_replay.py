@@ -27,6 +27,8 @@ STEP, DELAY, STEPS = 5, 2, 12
 DAY = 86_400
 # Samples are stored before their time, so that a busy machine has them when they are due.
 AHEAD = 10
+# Seconds a test may take.
+LONGEST = 600
 FIELDS = ("observed", "expected", "lower", "upper", "score", "state")
 Rows = dict[tuple[str, int], dict[str, float]]
 
@@ -40,7 +42,11 @@ class Minute:
         self.written = int(time.time()) // STEP * STEP
         recent = np.arange(self.written - 2 * DAY, self.written + 1, STEP)
         past = np.arange(self.written - 9 * DAY, recent[0], 300) // STEP * STEP
-        self._write(np.concatenate([past, recent]))
+        coming = np.arange(self.written + STEP, self.written + LONGEST, STEP)
+        # At once: noise drawn anew for each sample to come would be the same for all of them.
+        self._times = np.concatenate([past, recent, coming])
+        self._rates = {job: traffic(self._times, i) for i, job in enumerate("ab")}
+        self._write(self._times <= self.written)
         settings = {
             "prometheus": {"url": server.url},
             "step": f"{STEP}s",
@@ -55,10 +61,10 @@ class Minute:
     def feed(self) -> None:
         """Store the samples that are soon due."""
         until = int(time.time()) + AHEAD
-        times = np.arange(self.written + STEP, until + 1, STEP)
-        if len(times):
-            self._write(times)
-            self.written = int(times[-1])
+        due = (self._times > self.written) & (self._times <= until)
+        if due.any():
+            self._write(due)
+            self.written = int(self._times[due][-1])
 
     def exposed(self) -> tuple[int, dict[str, dict[str, float]]] | None:
         """Return the newest step and what is exposed of it, by job; None before the first."""
@@ -77,10 +83,11 @@ class Minute:
                     rows.setdefault(sample.labels["job"], {})[field] = sample.value
         return (at, rows) if rows else None
 
-    def _write(self, times: np.ndarray) -> None:
-        for i, job in enumerate("ab"):
+    def _write(self, chosen: np.ndarray) -> None:
+        times = self._times[chosen]
+        for job, rates in self._rates.items():
             broken = (times >= self.broken_from) & (job == "a")
-            self.server.write("rps", times, np.where(broken, 0.0, traffic(times, i)), job=job)
+            self.server.write("rps", times, np.where(broken, 0.0, rates[chosen]), job=job)
 
 
 def detector(*given: object) -> list[str]:
