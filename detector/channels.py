@@ -30,7 +30,7 @@ WEIGHTS = np.array([0.1, 2.1, 0.6, 0.0, 1.3, 1.25, 0.8])
 PRIOR = 2.0
 SUSTAINED_STEPS = 5
 # Where a step is a quarter of an hour at most, a score is the largest of the last three, each
-# smoothed: one sample alone counts four fifths, and what an incident showed stays for a while.
+# smoothed: one sample alone counts three quarters, and what an incident showed stays for a while.
 SMOOTHED_STEPS = 3
 NEWEST = 0.65
 SPREAD_STEPS = 10

@@ -14,13 +14,12 @@ from detector import names
 from detector.errors import ConfigError
 from detector.prometheus import Prometheus
 from detector.proposal import DAY, Proposal, propose
+from detector.score import WINDOW_STEPS
 from detector.settings import PrometheusSettings, Settings
 from detector.tables import print_table
 
 RULES_FILE = "signals.rules.yml"
 CONFIG_FILE = "detector.yml"
-# A week of steps calibrates the scores (DECISIONS.md 28).
-_STEPS_READ = 10_080
 # Score, observed, expected, lower, upper, state; the evidence is there in state 1 only.
 _WRITTEN = 6
 # Memory of the detector: a series' state, by `make bench`.
@@ -89,7 +88,7 @@ def cost(proposal: Proposal, settings: Settings) -> dict[str, float]:
     The server's seconds are those measured for one day and for one moment; the first reading is
     that day as many times as there are points to read, at most: a short past takes less.
     """
-    points = settings.history // settings.profile + _STEPS_READ
+    points = settings.history // settings.profile + WINDOW_STEPS
     days = points / (DAY // settings.profile)
     series = proposal.series
     return {

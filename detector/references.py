@@ -119,7 +119,7 @@ def _place(r: int, number: int, width: int, available: int) -> int:
 @jit
 def scaled(x: float, middle: Float) -> float:
     """A sample of a course around its centre, in its unit."""
-    return min(max((x - middle[0]) / middle[1], -1e6), 1e6)
+    return float(min(max((x - middle[0]) / middle[1], -1e6), 1e6))
 
 
 @jit

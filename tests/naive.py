@@ -95,7 +95,13 @@ def nearest_rank(values: Row, q: float) -> float:
 
 
 def fit_tail(
-    magnitudes: Row, day: int, low: float, high: float, least_decade: float, knot: float
+    magnitudes: Row,
+    day: int,
+    low: float,
+    high: float,
+    least_decade: float,
+    knot: float,
+    plateau: float,
 ) -> tuple[float, float, float, float]:
     past = known(magnitudes)
     first = math.log1p(nearest_rank(past, low)) if past else 0.0
@@ -105,13 +111,14 @@ def fit_tail(
         magnitudes[len(magnitudes) - (d + 1) * day : len(magnitudes) - d * day]
         for d in range(len(magnitudes) // day)
     ]
-    if len(days) < 3:
+    largest = [max(known(values)) for values in days if known(values)]
+    usual = math.log1p(quantile(largest, knot)) if largest else 0.0
+    if len(largest) < 3 or math.log1p(max(largest)) - usual >= plateau:
         return (*tail, math.inf, math.inf)
-    largest = [max([0.0, *known(values)]) for values in days]
     # A day has a largest value beyond the knot in a share 1 - knot of all days: that is
     # -log(knot) samples a day.
     rarity = math.log10(max(day / -math.log(knot), 10.0))
-    return (*tail, math.log1p(quantile(largest, knot)), rarity)
+    return (*tail, usual, rarity)
 
 
 def tail_evidence(magnitude: float, tail: Row, trust: float, prior: float, limit: float) -> float:
@@ -194,8 +201,9 @@ def learned(
     size: int,
     blocks: Row,
     raw: Row,
-) -> tuple[list[float], list[float], list[float]]:
-    """Levels of residuals and of samples, and the residuals' ring, after profile-grid samples.
+    week: Row,
+) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Levels of residuals and of samples, their rings and the residuals' week, after samples.
 
     The last sample of an hour closes it, whether it is there or not; `held` is the number of
     the episode it lies in, 0 outside: the level of the residuals does not move before its
@@ -203,6 +211,7 @@ def learned(
     """
     lasted = episode = 0
     rings = [list(blocks), list(raw)]
+    hourly = list(week)
     levels = [level_of(ring) for ring in rings]
     hours: list[list[float]] = [[], []]
     for x, season, position, teaches, holds in zip(
@@ -217,11 +226,12 @@ def learned(
             lasted += holds > 0
             for k in (0, 1):
                 rings[k] = [*rings[k][1:], middle(hours[k])]
+                hourly = [*hourly[1:], rings[k][-1]] if k == 0 else hourly
                 hours[k] = []
                 new = level_of(rings[k])
                 if not math.isnan(new) and (k == 1 or not holds or lasted >= 12):
                     levels[k] = new
-    return levels, rings[0], rings[1]
+    return levels, rings[0], rings[1], hourly
 
 
 def level_of(ring: Row) -> float:

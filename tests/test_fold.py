@@ -69,7 +69,7 @@ def taught_fold(
     rows = np.where(missing, np.nan, values)[None, :]
     mask = np.where(untaught, int(Mask.UNTAUGHT), 0).astype(np.uint8)[None, :]
     window = SeriesMatrix((A,), times, rows, missing[None, :].copy(), step, mask)
-    before = {"blocks": state.blocks[0].tolist(), "raw": state.raw[0].tolist()}
+    before = {name: getattr(state, name)[0].tolist() for name in ("blocks", "raw", "week")}
     said = score.advance(base, normal, state, window, times, MONDAY, Policy())
     on = times % profile == 0
     slots = base.table.shape[1]
@@ -117,10 +117,12 @@ def test_levels_are_medians_of_hours(
     missing = rng.random(count) < holes
     untaught = rng.random(count) < masked
     said, state, case = taught_fold(values, missing, untaught, edge, *grids)
-    levels, blocks, raw = naive.learned(**case)
+    levels, blocks, raw, week = naive.learned(**case)
     np.testing.assert_allclose(state.blocks[0], blocks, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(state.raw[0], raw, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(state.level[0], levels, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(state.week[0], week, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(state.usual[0], naive.level_of(week), rtol=1e-9, atol=1e-12)
 
 
 def test_what_is_not_taught_moves_no_level() -> None:
@@ -363,6 +365,34 @@ def test_a_change_that_lasts_half_a_day_is_the_new_level(ready: Line) -> None:
     np.testing.assert_allclose(said.expected[0, 14 * hour :], fallen[14 * hour :], rtol=0.1)
 
 
+@pytest.mark.parametrize("hours", [8, 16, 40])
+def test_what_is_back_at_the_level_of_the_week_is_normal(ready: Line, hours: int) -> None:
+    """Neither an episode when a long incident is over, nor an expected value that was learnt in it.
+
+    Twelve hours make a level, but the week still knows the one before.
+    """
+    made = ready.copy()
+    base = made.evaluation.baseline
+    times = made.evaluation.next_time + 300 * np.arange((hours + 24) * 12)
+    season = base.table[0, times // 300 % base.table.shape[1]] + made.state.level[0, 0]
+    noise = made.normal.scale[0] * np.random.default_rng(5).standard_normal(len(times)) / 2
+    incident = season + noise
+    incident[: hours * 12] *= 3
+    said = made.feed(incident)
+    assert ANOMALOUS in states(said)[: hours * 12]
+    back = slice(hours * 12 + 6, None)
+    assert set(states(said)[back]) == {OK}
+    np.testing.assert_allclose(said.expected[0, back], season[back], rtol=0.15)
+
+
+def test_the_week_at_a_boundary_is_that_of_the_last_seven_days(ready: Line) -> None:
+    """Its hours' medians against the table, those of the last day as the model has them."""
+    base, state = ready.evaluation.baseline, ready.state
+    np.testing.assert_allclose(state.week[0, -24:], base.blocks[0])
+    assert np.isfinite(state.week[0]).all()
+    assert state.usual[0] == pytest.approx(np.median(state.week[0]))
+
+
 def naive_widening(expected: float, growth: Float) -> float:
     return naive.widening(expected, *growth, NARROWEST, WIDEST)
 
@@ -471,4 +501,4 @@ def test_the_episode_of_a_trend_holds_while_the_level_is_off() -> None:
 def test_shape_remembers_hours_and_does_not_begin_at_the_boundary(ready: Line) -> None:
     """The fold starts with a course that is usual: nothing is novel in it."""
     assert ready.copy().calm(30).score.max() < 1.0
-    assert ready.state.block[0, 3] >= 0.0
+    assert ready.state.shape[0] >= 0.0

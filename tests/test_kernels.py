@@ -220,7 +220,13 @@ def test_fit_tail(magnitudes: list[float], day: int) -> None:
     single = np.array(magnitudes, np.float32)
     kernels.fit_tail(single, day, tail)
     slow = naive.fit_tail(
-        single.tolist(), day, kernels.LOW, kernels.HIGH, kernels.LEAST_DECADE, kernels.KNOT
+        single.tolist(),
+        day,
+        kernels.LOW,
+        kernels.HIGH,
+        kernels.LEAST_DECADE,
+        kernels.KNOT,
+        kernels.PLATEAU,
     )
     # Quantiles come from the histogram: log1p keeps its 1 / 32 at most.
     assert tail[0] == pytest.approx(slow[0], abs=0.032)
@@ -266,6 +272,13 @@ def test_what_every_fourth_day_shows_is_no_rarer_than_that() -> None:
     past[100::288] = 9.0
     kernels.fit_tail(past, 288, tail)
     assert kernels.tail_evidence(9.0, tail, 1.0, 0.0) <= tail[3] + 1e-6 < without
+    # Days without samples are none; days that differ are incidents, not a habit.
+    past[: 5 * 288] = np.nan
+    kernels.fit_tail(past, 288, tail)
+    assert kernels.tail_evidence(9.0, tail, 1.0, 0.0) <= tail[3] + 1e-6 < without
+    past[-100] = 90.0
+    kernels.fit_tail(past, 288, tail)
+    assert tail[2:].tolist() == [np.inf, np.inf]
 
 
 @examples(100)

@@ -196,7 +196,7 @@ def test_online_is_replay_is_restart(
 
 @pytest.mark.parametrize("schedule", [COARSE, FINE], ids=["coarse", "fine"])
 def test_live_rows_are_replayed_rows(schedule: Schedule) -> None:
-    samples = busy(17 if schedule is COARSE else 5, schedule.step)
+    samples = busy(17 if schedule is COARSE else 6, schedule.step)
     end = int(samples.times[-1]) + schedule.step
     start = end - 2 * DAY + 7 * schedule.step
     stored = only_written(joined(scored(samples, start, schedule=schedule)))

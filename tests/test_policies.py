@@ -102,7 +102,7 @@ def test_incidents_behind_chosen_alerts_are_not_learnt(
     }
     one = run(**given)
     boundary = one.service.grid.boundary("rps", NOW)
-    incident = (times >= boundary - 16 * 3600) & (times < boundary - 2 * 3600)
+    incident = (times >= boundary - 6 * 86_400) & (times < boundary - 2 * 3600)
     for job in "ab":
         server.write("rps", times, np.where(incident, 1.0, 20.0), job=job, instance="i")
     firing = {"alertname": "Outage", "severity": "page", "alertstate": "firing"}
