@@ -1,7 +1,7 @@
 """The channels: what each of them measures.
 
 A channel turns the newest samples into a magnitude; its rarity against its own past is its
-evidence (see `kernels.tail_evidence`). Level channels look at the deviation from the expected
+evidence (see `tails.tail_evidence`). Level channels look at the deviation from the expected
 value: `spike` (this sample), `jump` (what the last minutes did not predict), `sustained` (mean
 of five), `trend` (the level of the day against that of the weeks). Memory channels look at a
 window: `spread` (steps from sample to sample, flat lines included), `novelty` (the last

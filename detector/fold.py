@@ -30,10 +30,11 @@ from detector.channels import (
     push,
     smoothed,
 )
-from detector.kernels import Z_LIMIT, jit, tail_evidence
+from detector.kernels import Z_LIMIT, jit
 from detector.levels import CALM, EPISODE, SPENT, learn, level_of
 from detector.references import course_evidence, scaled
 from detector.series import Bool, Float, Int
+from detector.tails import tail_evidence
 
 # An episode ends when the score falls below this (or after five calm steps inside the band).
 LEAVE = 0.65

@@ -1,4 +1,4 @@
-"""Compiled loops shared by fits and scoring: quantiles, tails, autoregression, novelty.
+"""Compiled loops shared by fits and scoring: quantiles, widening, autoregression, novelty.
 
 Each routine has a naive twin in tests/naive.py. NaN is a missing sample everywhere.
 """
@@ -21,32 +21,11 @@ jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 
 # |z| beyond this says no more; it keeps one absurd sample from ruling a mean or a distance.
 Z_LIMIT = 20.0
-# Rarity, in decades, is cut off here.
-EVIDENCE_LIMIT = 12.0
 # An expected value is taken for no less, and no more, than these shares of the usual one when the
 # scale follows it.
 NARROWEST, WIDEST = 0.05, 20.0
-# Two quantiles of the past, a decade apart, carry the tail of a channel.
-LOW, HIGH = 0.90, 0.99
-# One decade of rarity is at least this far on the log1p axis: a past without any tail must not
-# make the edge touch the noise.
-LEAST_DECADE = 0.35
-# The rarest thing the past shows often enough to count: a largest value of a day that every
-# fourth day reaches.
-KNOT = 0.75
-KNOT_RATE = -math.log(KNOT)
-# It counts where the largest of all days is hardly larger, on the log1p axis: what comes back
-# alike belongs to the series, incidents differ.
-PLATEAU = 0.3
-LEAST_DAYS = 3
-# Quantiles are read off a histogram over the bits of a float32: 32 buckets an octave.
-BUCKETS = 1280
-FIRST_BUCKET = (127 - 20) << 5
-SHIFT = 18
 # Samples of a series that are in the fastest cache together with what is made of them.
 PIECE = 1024
-# Values that are compared side by side.
-LANES = 16
 
 
 @jit
@@ -98,170 +77,6 @@ def widening(expected: float, growth: Float) -> float:
         return 1.0
     share = min(max(expected / growth[1], NARROWEST), WIDEST)
     return share if growth[0] == 1.0 else math.sqrt(share)
-
-
-@jit
-def bucket(bits: int) -> int:
-    """Return the histogram bucket of a non-negative float32 given by its bits."""
-    return min(max((bits >> SHIFT) - FIRST_BUCKET, 0), BUCKETS - 1)
-
-
-@jit
-def histogram(values: Single) -> np.ndarray:
-    """Count values that are not negative by `bucket`, int64[BUCKETS + 1]; the last are NaN.
-
-    Notes
-    -----
-    Four histograms are filled in turn: an increment need not wait for the one before it.
-    """
-    n = values.shape[0]
-    bits = values.view(np.int32)
-    places = np.empty(n, np.int32)
-    for i in range(n):
-        places[i] = bucket(bits[i]) if values[i] == values[i] else BUCKETS
-    counts = np.zeros((4, BUCKETS + 1), np.int32)
-    for i in range(n // 4):
-        for k in range(4):
-            counts[k, places[4 * i + k]] += 1
-    for i in range(n // 4 * 4, n):
-        counts[0, places[i]] += 1
-    total = np.empty(BUCKETS + 1, np.int64)
-    for b in range(BUCKETS + 1):
-        total[b] = counts[0, b] + counts[1, b] + counts[2, b] + counts[3, b]
-    return total
-
-
-@jit
-def histogram_quantile(counts: np.ndarray, total: int, q: float) -> float:
-    """Quantile of a histogram over `bucket`, linear inside a bucket (within 3 %)."""
-    target = q * total
-    seen = 0.0
-    for b in range(BUCKETS):
-        if counts[b] > 0 and seen + counts[b] >= target:
-            octave = (b + FIRST_BUCKET) >> 5
-            part = ((b + FIRST_BUCKET) & 31) + (target - seen) / counts[b]
-            value: float = math.ldexp(1.0 + part / 32.0, octave - 127)
-            return value if b > 0 else 0.0
-        seen += counts[b]
-    return 0.0
-
-
-@jit
-def largest_of(values: np.ndarray) -> float:
-    """Largest of values that are not negative, NaN left out; 0 when there is none.
-
-    Notes
-    -----
-    In lanes: a single maximum would wait for the comparison before it.
-    """
-    lanes = np.zeros(LANES, values.dtype)
-    whole = values.shape[0] // LANES * LANES
-    for i in range(0, whole, LANES):
-        for k in range(LANES):
-            v = values[i + k]
-            lanes[k] = v if v > lanes[k] else lanes[k]
-    for i in range(whole, values.shape[0]):
-        v = values[i]
-        lanes[0] = v if v > lanes[0] else lanes[0]
-    largest = 0.0
-    for k in range(LANES):
-        largest = max(largest, float(lanes[k]))
-    return largest
-
-
-@jit
-def positive_quantile(values: np.ndarray, q: float) -> float:
-    """Quantile of values that are not negative, NaN left out, within 3 % and in linear time.
-
-    A histogram over forty octaves below the largest value; where the quantile lies below them
-    all, it is searched for exactly.
-    """
-    largest = largest_of(values)
-    total = 0
-    for v in values:
-        total += v == v
-    if total == 0:
-        return np.nan
-    unit = 2.0**20 / largest if largest > 0.0 else 0.0
-    if not 0.0 < unit < np.inf:
-        return quantile(values[~np.isnan(values)], q)
-    scaled = np.empty(values.shape[0], np.float32)
-    for i in range(values.shape[0]):
-        scaled[i] = values[i] * unit
-    counts = histogram(scaled)
-    found = histogram_quantile(counts, total, q) / unit
-    return found if found > 0.0 else quantile(values[~np.isnan(values)], q)
-
-
-@jit
-def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
-    """Fit the tail of a channel's past magnitudes, for `tail_evidence`.
-
-    Parameters
-    ----------
-    magnitudes : float32[N]
-        Not negative, oldest first; NaN is skipped.
-    day : int
-        Samples per day.
-    tail : float64[4]
-        Output: log1p of the 90 % quantile; distance to the 99 % quantile; log1p of the largest
-        value that every fourth day reaches, and its rarity in decades. Both are infinite while
-        fewer than three days are known, and where some day reached much more.
-    """
-    n = magnitudes.shape[0]
-    counts = histogram(magnitudes)
-    total = n - counts[BUCKETS]
-    low = math.log1p(histogram_quantile(counts, total, LOW))
-    high = math.log1p(histogram_quantile(counts, total, HIGH))
-    tail[0] = low
-    tail[1] = max(high - low, LEAST_DECADE)
-    tail[2] = np.inf
-    tail[3] = np.inf
-    days = n // day
-    if days >= LEAST_DAYS:
-        largest = np.zeros(days)
-        m = 0
-        for d in range(days):
-            part = magnitudes[n - (d + 1) * day : n - d * day]
-            if not np.isnan(part).all():
-                largest[m] = largest_of(part)
-                m += 1
-        if m >= LEAST_DAYS:
-            knot = math.log1p(quantile(largest[:m], KNOT))
-            if math.log1p(largest[:m].max()) - knot < PLATEAU:
-                tail[2] = knot
-                tail[3] = math.log10(max(day / KNOT_RATE, 10.0))
-
-
-@jit
-def tail_evidence(magnitude: float, tail: Float, trust: float, prior: float) -> float:
-    """How rare a magnitude is, in decades: about -log10 of its tail probability.
-
-    The tail of log1p(magnitude) is exponential through two quantiles of the past; what every
-    fourth day shows is no rarer than that. While the past is short a fixed prior has the say::
-
-        rarity   = 1 + (g - tail[0]) / tail[1]                     with g = log1p(magnitude)
-        rarity   = min(rarity, tail[3] + max(g - tail[2], 0) / tail[1])
-        evidence = trust * rarity + (1 - trust) * prior * g
-
-    Parameters
-    ----------
-    magnitude : float
-        Not negative.
-    tail : float64[4]
-        From `fit_tail`.
-    trust : float
-        Weight of the past against the prior, 0..1.
-    prior : float
-        Slope of the prior.
-    """
-    g = math.log1p(magnitude)
-    rarity = 1.0 + (g - tail[0]) / tail[1]
-    if rarity > tail[3]:
-        rarity = min(rarity, tail[3] + max(g - tail[2], 0.0) / tail[1])
-    value = trust * rarity + (1.0 - trust) * prior * g
-    evidence: float = min(max(value, 0.0), EVIDENCE_LIMIT)
-    return evidence
 
 
 @jit

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from detector import kernels
+from detector import kernels, tails
 from detector.channels import (
     PRIOR,
     REFERENCES,
@@ -141,7 +141,7 @@ def course_evidence(normal: Normal, state: State, s: int, distances: kernels.Sin
     window = np.empty(SHAPE_BLOCKS)
     course_of(state.course[s], window)
     far = kernels.novelty(window, normal.courses[s], normal.known[s, 1], distances)
-    return float(kernels.tail_evidence(far, normal.tails[s, SHAPE], normal.trust[s], PRIOR))
+    return float(tails.tail_evidence(far, normal.tails[s, SHAPE], normal.trust[s], PRIOR))
 
 
 @jit

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, grid, matrix, traffic
 
-from detector import calibration, channels, kernels, score
+from detector import calibration, channels, kernels, measures, score, tails
 from detector.channels import (
     CHANNELS,
     JUMP,
@@ -68,7 +68,7 @@ def fresh(state: State) -> State:
     count=st.integers(0, 40),
     surprise=st.floats(0.02, 5),
     scale=st.sampled_from([1e-12, 0.3, 1.0, 7e8]),
-    spread=st.tuples(st.floats(-6, 6), st.floats(calibration.LEAST_LOG_SPREAD, 3)),
+    spread=st.tuples(st.floats(-6, 6), st.floats(measures.LEAST_LOG_SPREAD, 3)),
     still=st.booleans(),
 )
 def test_observe(
@@ -137,7 +137,7 @@ def test_measuring_the_past_is_observing_each_sample(
     )
     state = fresh(usual[1])
     past = np.empty((CHANNELS, count), np.float32)
-    known = calibration.measure(x, z, wider, normal, state, 0, past)
+    known = measures.measure(x, z, wider, normal, state, 0, past)
 
     slow = fresh(usual[1])
     found = np.full((CHANNELS, count), np.nan)
@@ -206,12 +206,12 @@ def test_combined_is_a_mean_of_squares(shaped: bool) -> None:
 )
 def test_what_is_calibrated_is_finite_and_in_order(x: Float) -> None:
     normal, state = prepared(x)
-    assert (normal.tails[..., 1] >= kernels.LEAST_DECADE).all()
+    assert (normal.tails[..., 1] >= tails.LEAST_DECADE).all()
     assert (normal.tails[..., 0] >= 0).all()
     assert not np.isnan(normal.tails).any()
     assert ((normal.trust >= 0) & (normal.trust < 1)).all()
     assert (normal.surprise > 0).all()
-    assert (normal.spread[:, 1] >= calibration.LEAST_LOG_SPREAD).all()
+    assert (normal.spread[:, 1] >= measures.LEAST_LOG_SPREAD).all()
     assert (normal.edge > 0).all()
     assert (normal.band > 0).all()
     assert (normal.known <= REFERENCES).all()
@@ -302,7 +302,7 @@ def test_what_is_to_come_is_as_rare_as_the_past_says(kind: str) -> None:
     edges = np.expm1(normal.tails[0, :, 0])
     rates = (np.array(found) > edges).mean(axis=0)
     for channel in (SPIKE, JUMP, SUSTAINED, SPREAD):
-        assert rates[channel] == pytest.approx(1 - kernels.LOW, abs=0.05), channel
+        assert rates[channel] == pytest.approx(1 - tails.LOW, abs=0.05), channel
     # Windows of the past are compared with those before them only, fewer than live ones are.
     assert 0.005 < rates[NOVELTY] < 0.15
 
@@ -467,4 +467,4 @@ def test_evidence_of_novelty_needs_references() -> None:
     few, _ = prepared(traffic(grid(1, 3600), 23), step=3600, profile=3600)
     assert normal.known[0, 0] > 0
     assert few.known[0, 0] in range(0, REFERENCES)
-    assert normal.tails[0, NOVELTY, 1] >= kernels.LEAST_DECADE
+    assert normal.tails[0, NOVELTY, 1] >= tails.LEAST_DECADE

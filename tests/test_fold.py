@@ -22,12 +22,13 @@ from detector.channels import (
     State,
 )
 from detector.fold import CAPPED, LEAVE, TREND_LIMIT
-from detector.kernels import EVIDENCE_LIMIT, NARROWEST, WIDEST
+from detector.kernels import NARROWEST, WIDEST
 from detector.models import seasonal
 from detector.models.baseline import BLOCKS
 from detector.names import Mask
 from detector.pipeline import Schedule
 from detector.series import Float, Policy, Scores, SeriesMatrix
+from detector.tails import EVIDENCE_LIMIT
 
 OK, ANOMALOUS = names.State.OK, names.State.ANOMALOUS
 WEEKS = grid(17, 300)

@@ -12,7 +12,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector import kernels, medians, networks
+from detector import histograms, kernels, medians, networks, tails
 
 NAN = math.nan
 # Samples are finite or missing: readers turn infinities into NaN.
@@ -156,16 +156,16 @@ def test_three_quantiles(values: list[float], qs: list[float]) -> None:
 @given(values=runs_of(MAGNITUDES | st.just(NAN), 80))
 def test_histogram_and_largest(values: list[float]) -> None:
     single = np.array(values, np.float32)
-    counts = kernels.histogram(single)
-    slow = [0] * (kernels.BUCKETS + 1)
+    counts = histograms.histogram(single)
+    slow = [0] * (histograms.BUCKETS + 1)
     for v, bits in zip(single, single.view(np.int32), strict=True):
-        slow[kernels.BUCKETS if math.isnan(v) else kernels.bucket(int(bits))] += 1
+        slow[histograms.BUCKETS if math.isnan(v) else histograms.bucket(int(bits))] += 1
     assert counts.tolist() == slow
-    assert kernels.largest_of(single) == max(naive.known(single.tolist()), default=0.0)
+    assert histograms.largest_of(single) == max(naive.known(single.tolist()), default=0.0)
 
 
 def counted(values: np.ndarray) -> np.ndarray:
-    return kernels.histogram(values)
+    return histograms.histogram(values)
 
 
 @examples(100)
@@ -175,14 +175,14 @@ def counted(values: np.ndarray) -> np.ndarray:
 )
 def test_histogram_quantile_is_within_a_bucket(values: list[float], q: float) -> None:
     single = np.array(values, np.float32)
-    found = kernels.histogram_quantile(counted(single), len(single), q)
+    found = histograms.histogram_quantile(counted(single), len(single), q)
     assert found == pytest.approx(naive.nearest_rank(single.tolist(), q), rel=1 / 32)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 2.0**-21])
 def test_histogram_quantile_of_nothing_worth_counting_is_zero(value: float) -> None:
-    assert kernels.histogram_quantile(counted(np.full(9, value, np.float32)), 9, 0.9) == 0.0
-    assert kernels.histogram_quantile(counted(np.empty(0, np.float32)), 0, 0.9) == 0.0
+    assert histograms.histogram_quantile(counted(np.full(9, value, np.float32)), 9, 0.9) == 0.0
+    assert histograms.histogram_quantile(counted(np.empty(0, np.float32)), 0, 0.9) == 0.0
 
 
 @examples(100)
@@ -194,7 +194,7 @@ def test_histogram_quantile_of_nothing_worth_counting_is_zero(value: float) -> N
     unit=st.sampled_from([2.0**-990, 1e-9, 1.0, 1e12, 2.0**1000]),
 )
 def test_positive_quantile_is_within_a_bucket(values: list[float], q: float, unit: float) -> None:
-    found = kernels.positive_quantile(np.array(values) * unit, q)
+    found = histograms.positive_quantile(np.array(values) * unit, q)
     known = naive.known(values)
     if not known:
         assert math.isnan(found)
@@ -208,7 +208,7 @@ def test_positive_quantile_is_within_a_bucket(values: list[float], q: float, uni
 
 def test_a_magnitude_beyond_the_histogram_counts_as_its_largest() -> None:
     huge = np.array([1.0, 3e38], np.float32)
-    found = kernels.histogram_quantile(counted(huge), 2, 1.0)
+    found = histograms.histogram_quantile(counted(huge), 2, 1.0)
     assert np.isfinite(found)
     assert found > 1e5
 
@@ -218,26 +218,26 @@ def test_a_magnitude_beyond_the_histogram_counts_as_its_largest() -> None:
 def test_fit_tail(magnitudes: list[float], day: int) -> None:
     tail = np.empty(4)
     single = np.array(magnitudes, np.float32)
-    kernels.fit_tail(single, day, tail)
+    tails.fit_tail(single, day, tail)
     slow = naive.fit_tail(
         single.tolist(),
         day,
-        kernels.LOW,
-        kernels.HIGH,
-        kernels.LEAST_DECADE,
-        kernels.KNOT,
-        kernels.PLATEAU,
+        tails.LOW,
+        tails.HIGH,
+        tails.LEAST_DECADE,
+        tails.KNOT,
+        tails.PLATEAU,
     )
     # Quantiles come from the histogram: log1p keeps its 1 / 32 at most.
     assert tail[0] == pytest.approx(slow[0], abs=0.032)
     assert tail[1] == pytest.approx(slow[1], abs=0.064)
     assert tail[2:].tolist() == pytest.approx(slow[2:], rel=1e-6)
-    assert tail[1] >= kernels.LEAST_DECADE
+    assert tail[1] >= tails.LEAST_DECADE
 
 
 TAILS = st.tuples(
     st.floats(0, 4),
-    st.floats(kernels.LEAST_DECADE, 4),
+    st.floats(tails.LEAST_DECADE, 4),
     st.floats(0, 6) | st.just(math.inf),
     st.floats(1, 5) | st.just(math.inf),
 )
@@ -255,11 +255,11 @@ def test_tail_evidence(
     magnitude: float, more: float, tail: tuple[float, ...], trust: float, prior: float
 ) -> None:
     rest = np.array(tail), trust, prior
-    fast = kernels.tail_evidence(magnitude, *rest)
-    slow = naive.tail_evidence(magnitude, tail, trust, prior, kernels.EVIDENCE_LIMIT)
+    fast = tails.tail_evidence(magnitude, *rest)
+    slow = naive.tail_evidence(magnitude, tail, trust, prior, tails.EVIDENCE_LIMIT)
     assert fast == pytest.approx(slow, rel=1e-12, abs=1e-12)
-    assert 0.0 <= fast <= kernels.EVIDENCE_LIMIT
-    assert kernels.tail_evidence(magnitude + more, *rest) >= fast - 1e-12
+    assert 0.0 <= fast <= tails.EVIDENCE_LIMIT
+    assert tails.tail_evidence(magnitude + more, *rest) >= fast - 1e-12
 
 
 def test_what_every_fourth_day_shows_is_no_rarer_than_that() -> None:
@@ -267,17 +267,17 @@ def test_what_every_fourth_day_shows_is_no_rarer_than_that() -> None:
     rng = np.random.default_rng(1)
     past = np.abs(rng.standard_normal(20 * 288)).astype(np.float32)
     tail = np.empty(4)
-    kernels.fit_tail(past, 288, tail)
-    without = kernels.tail_evidence(9.0, tail, 1.0, 0.0)
+    tails.fit_tail(past, 288, tail)
+    without = tails.tail_evidence(9.0, tail, 1.0, 0.0)
     past[100::288] = 9.0
-    kernels.fit_tail(past, 288, tail)
-    assert kernels.tail_evidence(9.0, tail, 1.0, 0.0) <= tail[3] + 1e-6 < without
+    tails.fit_tail(past, 288, tail)
+    assert tails.tail_evidence(9.0, tail, 1.0, 0.0) <= tail[3] + 1e-6 < without
     # Days without samples are none; days that differ are incidents, not a habit.
     past[: 5 * 288] = np.nan
-    kernels.fit_tail(past, 288, tail)
-    assert kernels.tail_evidence(9.0, tail, 1.0, 0.0) <= tail[3] + 1e-6 < without
+    tails.fit_tail(past, 288, tail)
+    assert tails.tail_evidence(9.0, tail, 1.0, 0.0) <= tail[3] + 1e-6 < without
     past[-100] = 90.0
-    kernels.fit_tail(past, 288, tail)
+    tails.fit_tail(past, 288, tail)
     assert tail[2:].tolist() == [np.inf, np.inf]
 
 

@@ -18,6 +18,8 @@ ORDER = [
     ["durations", "promql", "expression", "series", "labels", "localtime", "masks", "lesson"],
     [
         "kernels",
+        "histograms",
+        "tails",
         "networks",
         "medians",
         "models.baseline",
@@ -31,6 +33,7 @@ ORDER = [
         "models.forest",
         "channels",
         "references",
+        "measures",
         "calibration",
         "levels",
         "fold",

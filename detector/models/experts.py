@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detector import kernels, medians
+from detector import histograms, medians
 from detector.kernels import jit
 from detector.models.baseline import BLOCKS
 from detector.series import Float
@@ -123,7 +123,7 @@ def weights_of(x: Float, forecasts: Float, day: int) -> Float:
     """
     n = x.shape[0]
     plain = np.abs(x - forecasts[0])
-    cap = ERROR_CAP * kernels.positive_quantile(plain, 0.5)
+    cap = ERROR_CAP * histograms.positive_quantile(plain, 0.5)
     if not cap > 0.0:
         cap = np.inf
     # Without NaN and branches the sums become vector operations.

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from detector import kernels, medians
+from detector import histograms, kernels, medians
 from detector.kernels import jit
 from detector.models.baseline import BLOCKS, DAY, WEEK, Baseline
 from detector.models.experts import EXPERTS, forecasts_of, weights_of
@@ -163,16 +163,22 @@ def _growth(x: Float, expected: Float, growth: Float) -> None:
     r = np.abs(x[both] - expected[both])
     if e.shape[0] < LEAST_SAMPLES * 5:
         return
-    low, high = kernels.positive_quantile(e, 1.0 / 3.0), kernels.positive_quantile(e, 2.0 / 3.0)
+    low, high = (
+        histograms.positive_quantile(e, 1.0 / 3.0),
+        histograms.positive_quantile(e, 2.0 / 3.0),
+    )
     below, above = e <= low, e >= high
-    low, high = kernels.positive_quantile(e[below], 0.5), kernels.positive_quantile(e[above], 0.5)
-    narrow = kernels.positive_quantile(r[below], GROWTH_QUANTILE)
-    wide = kernels.positive_quantile(r[above], GROWTH_QUANTILE)
+    low, high = (
+        histograms.positive_quantile(e[below], 0.5),
+        histograms.positive_quantile(e[above], 0.5),
+    )
+    narrow = histograms.positive_quantile(r[below], GROWTH_QUANTILE)
+    wide = histograms.positive_quantile(r[above], GROWTH_QUANTILE)
     if not (low > 0.0 and narrow > 0.0 and high > LEAST_GROWTH * low):
         return
     exponent = math.log(wide / narrow) / math.log(high / low) if wide > 0.0 else 0.0
     growth[0] = 0.5 if exponent > LEAST_EXPONENT else 0.0
-    growth[1] = kernels.positive_quantile(e, 0.5)
+    growth[1] = histograms.positive_quantile(e, 0.5)
 
 
 @jit
@@ -182,7 +188,7 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
     a = np.abs(last - expected)
     for t in range(a.shape[0]):
         a[t] /= kernels.widening(expected[t], growth)
-    cap = kernels.positive_quantile(a, WINSOR_QUANTILE)
+    cap = histograms.positive_quantile(a, WINSOR_QUANTILE)
     if math.isnan(cap):
         return np.nan
     known = 0

@@ -1,0 +1,101 @@
+"""The tail of a channel: how rare a magnitude is, by what the past shows.
+
+Each routine has a naive twin in tests/naive.py. NaN is a missing sample everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from detector.histograms import BUCKETS, histogram, histogram_quantile, largest_of
+from detector.kernels import jit, quantile
+from detector.series import Float
+
+# Rarity, in decades, is cut off here.
+EVIDENCE_LIMIT = 12.0
+# Two quantiles of the past, a decade apart, carry the tail of a channel.
+LOW, HIGH = 0.90, 0.99
+# One decade of rarity is at least this far on the log1p axis: a past without any tail must not
+# make the edge touch the noise.
+LEAST_DECADE = 0.35
+# The rarest thing the past shows often enough to count: a largest value of a day that every
+# fourth day reaches.
+KNOT = 0.75
+KNOT_RATE = -math.log(KNOT)
+# It counts where the largest of all days is hardly larger, on the log1p axis: what comes back
+# alike belongs to the series, incidents differ.
+PLATEAU = 0.3
+LEAST_DAYS = 3
+
+
+@jit
+def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
+    """Fit the tail of a channel's past magnitudes, for `tail_evidence`.
+
+    Parameters
+    ----------
+    magnitudes : float32[N]
+        Not negative, oldest first; NaN is skipped.
+    day : int
+        Samples per day.
+    tail : float64[4]
+        Output: log1p of the 90 % quantile; distance to the 99 % quantile; log1p of the largest
+        value that every fourth day reaches, and its rarity in decades. Both are infinite while
+        fewer than three days are known, and where some day reached much more.
+    """
+    n = magnitudes.shape[0]
+    counts = histogram(magnitudes)
+    total = n - counts[BUCKETS]
+    low = math.log1p(histogram_quantile(counts, total, LOW))
+    high = math.log1p(histogram_quantile(counts, total, HIGH))
+    tail[0] = low
+    tail[1] = max(high - low, LEAST_DECADE)
+    tail[2] = np.inf
+    tail[3] = np.inf
+    days = n // day
+    if days >= LEAST_DAYS:
+        largest = np.zeros(days)
+        m = 0
+        for d in range(days):
+            part = magnitudes[n - (d + 1) * day : n - d * day]
+            if not np.isnan(part).all():
+                largest[m] = largest_of(part)
+                m += 1
+        if m >= LEAST_DAYS:
+            knot = math.log1p(quantile(largest[:m], KNOT))
+            if math.log1p(largest[:m].max()) - knot < PLATEAU:
+                tail[2] = knot
+                tail[3] = math.log10(max(day / KNOT_RATE, 10.0))
+
+
+@jit
+def tail_evidence(magnitude: float, tail: Float, trust: float, prior: float) -> float:
+    """How rare a magnitude is, in decades: about -log10 of its tail probability.
+
+    The tail of log1p(magnitude) is exponential through two quantiles of the past; what every
+    fourth day shows is no rarer than that. While the past is short a fixed prior has the say::
+
+        rarity   = 1 + (g - tail[0]) / tail[1]                     with g = log1p(magnitude)
+        rarity   = min(rarity, tail[3] + max(g - tail[2], 0) / tail[1])
+        evidence = trust * rarity + (1 - trust) * prior * g
+
+    Parameters
+    ----------
+    magnitude : float
+        Not negative.
+    tail : float64[4]
+        From `fit_tail`.
+    trust : float
+        Weight of the past against the prior, 0..1.
+    prior : float
+        Slope of the prior.
+    """
+    g = math.log1p(magnitude)
+    rarity = 1.0 + (g - tail[0]) / tail[1]
+    if rarity > tail[3]:
+        rarity = min(rarity, tail[3] + max(g - tail[2], 0.0) / tail[1])
+    value = trust * rarity + (1.0 - trust) * prior * g
+    evidence: float = min(max(value, 0.0), EVIDENCE_LIMIT)
+    return evidence
