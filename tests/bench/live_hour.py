@@ -3,7 +3,9 @@
 Looks at the detector's /metrics and at Prometheus' ALERTS of a stack that runs with its own times
 (`simulator up --profile production --dir DIR`), break something meanwhile (`simulator inject`),
 replays the same steps from the same Prometheus, and compares scores row for row and alerts
-stretch for stretch. The fast profile scales `for`, which a replay does not: its alerts differ.
+stretch for stretch. An alert is evaluated up to a minute after its step, and one that fires when
+the looking begins is not known to the replay. The fast profile scales `for`, which a replay does
+not: its alerts differ.
 
 Run: .venv/bin/python tests/bench/live_hour.py DIR [--minutes 60]
 """
