@@ -13,8 +13,8 @@ from detector.lesson import taught
 from detector.models import registry
 from detector.models.baseline import Baseline
 from detector.past import read_past
-from detector.pipeline import Schedule
 from detector.prometheus import Prometheus
+from detector.schedule import Schedule
 from detector.series import Float, Group, Signal
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from detector.conditions import Conditions
 from detector.masks import masked
 from detector.matrices import fill_zero
-from detector.pipeline import Schedule
 from detector.prometheus import Prometheus
+from detector.schedule import Schedule
 from detector.series import SeriesMatrix, Signal
 
 

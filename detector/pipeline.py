@@ -8,82 +8,23 @@ wherever they start. Nothing here reads a clock: time is an argument.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from detector import score
 from detector.channels import Normal, State
-from detector.errors import ConfigError
 from detector.lesson import lesson, local_times, taught
 from detector.matrices import extended, held, stacked
 from detector.models import registry
-from detector.models.baseline import DAY, Baseline
+from detector.models.baseline import Baseline
+from detector.schedule import Schedule
 from detector.series import Int, Labels, Scores, SeriesMatrix, Signal, empty_matrix
 
 # The fold starts this many steps before the boundary, so that an episode in course goes on.
 LEAD_STEPS = 60
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The grids of time, all in seconds.
-
-    Parameters
-    ----------
-    step : int
-        Scoring cadence.
-    profile : int
-        Grid of seasonal slots and of the history; a multiple of `step` that divides a day.
-    history : int
-        How far back a fit looks; a multiple of `profile`.
-    refit : int
-        Distance of two fits; a multiple of `profile`.
-
-    Raises
-    ------
-    ConfigError
-        When the grids do not fit together.
-    """
-
-    step: int
-    profile: int
-    history: int
-    refit: int
-
-    def __post_init__(self) -> None:
-        if self.step < 1:
-            raise ConfigError("step must be at least 1s")
-        if self.profile % self.step or DAY % self.profile:
-            raise ConfigError(
-                f"profile ({self.profile}s) must be a multiple of step ({self.step}s) and "
-                "divide a day; try step 1m with profile 5m"
-            )
-        for name in ("history", "refit"):
-            value = getattr(self, name)
-            if value < self.profile or value % self.profile:
-                raise ConfigError(
-                    f"{name} ({value}s) must be a positive multiple of profile ({self.profile}s)"
-                )
-
-    def boundary(self, signal: str, now: int) -> int:
-        """Return the last refit boundary of a signal at or before `now`."""
-        cells = self.refit // self.profile
-        digest = hashlib.sha256(signal.encode()).digest()
-        offset = int.from_bytes(digest[:8], "big") % cells * self.profile
-        return (now - offset) // self.refit * self.refit + offset
-
-    def history_times(self, boundary: int) -> tuple[int, int]:
-        """Return first and last profile time of the history of a boundary, both included."""
-        first = -(-(boundary - self.history) // self.profile) * self.profile
-        return first, boundary - self.profile
-
-    def fold_start(self, boundary: int) -> int:
-        """Return the first step time that has a say on the fold that belongs to a boundary."""
-        return boundary - min(score.WINDOW_STEPS * self.step, self.history)
 
 
 class Evaluation:

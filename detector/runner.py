@@ -13,8 +13,9 @@ from detector.export import FRESH_STEPS, Published
 from detector.masks import masked
 from detector.matrices import fill_zero
 from detector.names import State
-from detector.pipeline import Evaluation, Schedule
+from detector.pipeline import Evaluation
 from detector.prometheus import Prometheus, Reading
+from detector.schedule import Schedule
 from detector.series import Labels, SeriesMatrix, Signal
 from detector.telemetry import Telemetry
 

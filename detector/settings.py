@@ -29,7 +29,7 @@ from detector.fields import (
 from detector.labels import label_set
 from detector.mask_settings import MaskSettings, MasksSettings, meaning
 from detector.notify_settings import NotifySettings
-from detector.pipeline import Schedule
+from detector.schedule import Schedule
 from detector.series import Condition, Direction, Group, Labels, Missing, Model, Policy, Signal
 
 PREFIX = "DETECTOR_"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from detector.pipeline import Schedule, replay
+from detector.pipeline import replay
+from detector.schedule import Schedule
 from detector.series import SeriesMatrix, Signal
 
 STEP, PROFILE = 60, 300

@@ -10,7 +10,8 @@ import numpy as np
 from synthetic import DAY, grid, labels, matrix
 
 from detector.channels import Normal, State
-from detector.pipeline import Evaluation, Schedule
+from detector.pipeline import Evaluation
+from detector.schedule import Schedule
 from detector.series import Float, Policy, Scores, SeriesMatrix, Signal
 
 A = labels(job="a")

@@ -15,7 +15,8 @@ from scipy.signal import lfilter
 from synthetic import DAY, MONDAY, column, labels
 
 from detector.names import State
-from detector.pipeline import Schedule, replay
+from detector.pipeline import replay
+from detector.schedule import Schedule
 from detector.series import SeriesMatrix, Signal
 from detector.settings import KIND_POLICIES
 

@@ -18,7 +18,8 @@ from detector.backtest.request import Request
 from detector.backtest.scores_file import write_scores
 from detector.backtest.sources import profile_for
 from detector.errors import ConfigError
-from detector.pipeline import Schedule, replay
+from detector.pipeline import replay
+from detector.schedule import Schedule
 from detector.series import Signal
 from detector.settings import KIND_POLICIES, Settings
 

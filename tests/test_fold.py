@@ -26,7 +26,7 @@ from detector.kernels import NARROWEST, WIDEST
 from detector.models import seasonal
 from detector.models.baseline import BLOCKS
 from detector.names import Mask
-from detector.pipeline import Schedule
+from detector.schedule import Schedule
 from detector.series import Float, Policy, Scores, SeriesMatrix
 from detector.tails import EVIDENCE_LIMIT
 

@@ -206,7 +206,9 @@ def naive(label: np.ndarray, score: np.ndarray, window: int) -> float:
     return float(scorer.vus_pr(label, score, window))
 
 
-@pytest.mark.skipif(not (SHARED / "score.py").exists(), reason="the open bench is not here")
+@pytest.mark.skipif(
+    not (SHARED / "score.py").exists(), reason=f"the open bench's score.py is not in {SHARED}"
+)
 @examples(50)
 @given(
     st.lists(

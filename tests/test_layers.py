@@ -39,6 +39,7 @@ ORDER = [
         "fold",
         "score",
         "matrices",
+        "schedule",
         "pipeline",
         "groups",
         "anomaly",

@@ -19,7 +19,8 @@ from detector.errors import ConfigError
 from detector.localtime import utc_offsets
 from detector.matrices import fill_zero
 from detector.names import Mask, State
-from detector.pipeline import Evaluation, Schedule, replay
+from detector.pipeline import Evaluation, replay
+from detector.schedule import Schedule
 from detector.score import GONE
 from detector.series import Labels, Policy, Scores, SeriesMatrix, Signal
 from detector.settings import KIND_POLICIES

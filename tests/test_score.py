@@ -14,7 +14,8 @@ from detector.fold import CAPPED
 from detector.matrices import fill_zero
 from detector.models import seasonal
 from detector.names import Mask, State
-from detector.pipeline import Evaluation, Schedule, replay
+from detector.pipeline import Evaluation, replay
+from detector.schedule import Schedule
 from detector.series import Policy, Scores, Signal
 from detector.settings import KIND_POLICIES
 

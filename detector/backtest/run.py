@@ -16,7 +16,8 @@ import numpy.typing as npt
 from detector import groups, names
 from detector.lesson import taught
 from detector.models import registry
-from detector.pipeline import Schedule, replay
+from detector.pipeline import replay
+from detector.schedule import Schedule
 from detector.score import GONE
 from detector.series import Float, Group, Int, Labels, Scores, SeriesMatrix, Signal
 

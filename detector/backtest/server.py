@@ -20,8 +20,8 @@ from detector.errors import ConfigError, DetectorError
 from detector.gathering import Reading
 from detector.masks import Answer, masked
 from detector.matrices import fill_zero
-from detector.pipeline import Schedule
 from detector.prometheus import Prometheus
+from detector.schedule import Schedule
 from detector.series import Bool, Condition, Labels, SeriesMatrix, Signal
 from detector.settings import PrometheusSettings
 

@@ -28,8 +28,8 @@ from detector.durations import format_duration
 from detector.errors import ConfigError
 from detector.masks import masked
 from detector.models.baseline import DAY
-from detector.pipeline import Schedule
 from detector.prometheus import rules_source
+from detector.schedule import Schedule
 from detector.series import Group, Int, Labels, SeriesMatrix, Signal
 from detector.settings import Settings, signal_of
 

@@ -31,7 +31,8 @@ from detector.configuration import load
 from detector.discovery import discover
 from detector.durations import parse_duration
 from detector.names import State
-from detector.pipeline import Schedule, replay
+from detector.pipeline import replay
+from detector.schedule import Schedule
 from detector.series import SeriesMatrix, Signal
 from simulator.calibrate import Measurement
 from simulator.churn import artefact

@@ -14,7 +14,8 @@ from detector import configuration
 from detector.backtest.sources import profile_for
 from detector.labels import label_set
 from detector.names import State
-from detector.pipeline import Schedule, replay
+from detector.pipeline import replay
+from detector.schedule import Schedule
 from detector.series import SeriesMatrix, Signal
 from detector.settings import policy_of
 

@@ -20,9 +20,11 @@ import numpy as np
 from detector.configuration import load
 from detector.discovery import discover
 from detector.durations import parse_duration
+from detector.matrices import fill_zero
 from detector.names import State
-from detector.pipeline import Schedule, fill_zero, replay
+from detector.pipeline import replay
 from detector.prometheus import Prometheus, rules_source
+from detector.schedule import Schedule
 from detector.score import GONE
 
 RECOVERY_SECONDS = 3600

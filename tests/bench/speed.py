@@ -29,7 +29,8 @@ import numpy as np
 from shared_bench import Detect, add_argument, open_bench
 from table import show
 
-from detector.pipeline import Evaluation, Schedule, replay
+from detector.pipeline import Evaluation, replay
+from detector.schedule import Schedule
 from detector.series import SeriesMatrix
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
