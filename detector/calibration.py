@@ -14,6 +14,7 @@ from detector.channels import (
     CHANNELS,
     FLAT,
     JUMP,
+    LOUD_STEPS,
     NOVELTY,
     ORDER,
     PRIOR,
@@ -27,11 +28,10 @@ from detector.channels import (
     SUSTAINED_STEPS,
     Normal,
     State,
-    combined,
     log_spread,
     push,
-    smoothed,
 )
+from detector.combination import combined, hush, smoothed, weigh
 from detector.kernels import Z_LIMIT, jit
 from detector.measures import measure
 from detector.references import course_evidence, fit_courses, fit_windows
@@ -94,9 +94,12 @@ def calibrate(
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
             tails.fit_tail(past[c], day, normal.tails[s, c])
         normal.trust[s] = (known / (known + TRUST_SAMPLES)) ** 2
+        shaped = normal.courses.shape[1] > 1
+        normal.newest[s] = weigh(normal.surprise[s], shaped, normal.weights[s])
+        _begin_loud(past, normal, s, state.loud[s])
         queries = fit_windows(z, width, day, normal, s, distances)
         tails.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, NOVELTY])
-        if normal.courses.shape[1] > 1:
+        if shaped:
             queries = fit_courses(history[s], profile, normal, state, s, distances)
             tails.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, SHAPE])
             if normal.known[s, 1] > 0:
@@ -137,6 +140,18 @@ def _in_scales(x: Float, growth: Float, scale: float, z: Float, wider: Float) ->
 
 
 @jit
+def _begin_loud(past: np.ndarray, normal: Normal, s: int, loud: Float) -> None:
+    """Fill in what the level channels said at the last steps of the past."""
+    n = past.shape[1]
+    for k in range(min(loud.shape[0], n)):
+        for c in (SPIKE, SUSTAINED):
+            magnitude = past[c, n - 1 - k]
+            if magnitude == magnitude:
+                said = tail_evidence(magnitude, normal.tails[s, c], normal.trust[s], PRIOR)
+                loud[k] = max(loud[k], said)
+
+
+@jit
 def _fit_band(normal: Normal, state: State, s: int, distances: kernels.Single) -> None:
     """Solve for the deviation that, held for five steps after calm ones, scores 1."""
     width = normal.windows.shape[1]
@@ -170,6 +185,7 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
     evidence = np.zeros(CHANNELS)
     window = np.zeros(width)
     scores = np.zeros((2, SMOOTHED_STEPS))
+    loud = np.zeros(LOUD_STEPS)
     shaped = normal.courses.shape[1] > 1
     top = 0.0
     for k in range(SUSTAINED_STEPS):
@@ -193,8 +209,9 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
                 window[i] = recent[i]
             far = kernels.novelty(window, normal.windows[s], normal.known[s, 0], distances)
             evidence[NOVELTY] = tail_evidence(far, normal.tails[s, NOVELTY], trust, PRIOR)
-        score = math.sqrt(combined(evidence, shaped)) / normal.edge[s]
-        top = max(top, smoothed(score, scores) if shaped else score)
+        hush(evidence, loud, shaped)
+        score = math.sqrt(combined(evidence, normal.weights[s], CHANNELS)) / normal.edge[s]
+        top = max(top, smoothed(score, normal.newest[s], scores) if shaped else score)
         if top >= 1.0:
             break
     return top

@@ -23,17 +23,13 @@ from detector.series import Float, Int
 
 SPIKE, JUMP, SUSTAINED, TREND, SPREAD, NOVELTY, SHAPE = range(len(names.CHANNELS))
 CHANNELS = len(names.CHANNELS)
-# Weight of each channel in the mean square. A spike is a jump as well, so it counts little by
-# itself; the trend stands beside the mean (see `score`).
-WEIGHTS = np.array([0.1, 2.1, 0.6, 0.0, 1.3, 1.25, 0.8])
 # Evidence is this slope times log1p(magnitude) while the past is short.
 PRIOR = 2.0
 SUSTAINED_STEPS = 5
-# Where a step is a quarter of an hour at most, a score is the largest of the last three, each
-# smoothed: one sample alone counts three quarters, and what an incident showed stays for a while.
-SMOOTHED_STEPS = 3
-NEWEST = 0.65
 SPREAD_STEPS = 10
+# Steps whose evidence is kept: those of the scores for smoothing, those of the level channels.
+SMOOTHED_STEPS = 3
+LOUD_STEPS = 10
 # The jump is what this many past deviations do not predict.
 ORDER = 12
 # Windows of the past kept as references.
@@ -54,6 +50,8 @@ class Normal(NamedTuple):
     table : float64[S, P], forecast by slot of the week; scale : float64[S]; growth : float64[S, 2];
     memory : float64[S, ORDER], weights that predict a deviation from the last ones;
     surprise : float64[S], standard deviation of what they do not predict;
+    weights : float64[S, C], of the channels, sum 1; newest : float64[S], weight of the newest
+    score in smoothing;
     spread : float64[S, 2], median and deviation of log mean absolute steps;
     windows : float32[S, M, REFERENCES], novelty's references; known : int64[S, 2], references of
     novelty and shape; courses : float32[S, SHAPE_BLOCKS, REFERENCES]; middle : float64[S, 2],
@@ -68,6 +66,8 @@ class Normal(NamedTuple):
     growth: Float
     memory: Float
     surprise: Float
+    weights: Float
+    newest: Float
     spread: Float
     windows: np.ndarray
     known: Int
@@ -83,14 +83,15 @@ class Normal(NamedTuple):
 class State(NamedTuple):
     """What a fold carries from step to step; advanced in place.
 
-    blocks, raw : float64[S, 24], medians of the last hours' residuals and samples;
+    blocks, raw : float64[S, B], medians of the last hours' residuals and samples;
     hour : float64[S, 2, B], the current hour's; filled : int64[S, 2], how many of them;
-    level : float64[S, 2], median of `blocks` and of `raw`;
+    level : float64[S, 2], median of `blocks` and of `raw` (see `baseline.level_blocks`);
     recent : float64[S, ORDER], last deviations in scales, newest first;
     steps : float64[S, SPREAD_STEPS], last absolute steps, newest first; last : float64[S];
     course : float64[S, N], samples of the last six hours on the profile grid, centred and scaled,
     newest first; shape : float64[S], evidence of that course;
     scores : float64[S, 2, SMOOTHED_STEPS], last scores before and after smoothing, newest first;
+    loud : float64[S, LOUD_STEPS], larger evidence of spike and sustained, newest first;
     flags : int64[S, 3], 1 in an episode (2 while a window still holds the last one), calm steps
     in a row, steps since the last episode (inside one: hours of it);
     silent : int64[S], steps in a row without any sample;
@@ -109,6 +110,7 @@ class State(NamedTuple):
     course: Float
     shape: Float
     scores: Float
+    loud: Float
     flags: Int
     silent: Int
     week: Float
@@ -187,14 +189,6 @@ def observe(
 
 
 @jit
-def smoothed(score: float, scores: Float) -> float:
-    """Take in the newest score and return what is said of the series, see `SMOOTHED_STEPS`."""
-    push(scores[0], score)
-    push(scores[1], NEWEST * score + (1.0 - NEWEST) * scores[0].mean())
-    return float(scores[1].max())
-
-
-@jit
 def push(ring: Float, value: float) -> None:
     """Put a value in front; the oldest falls off."""
     for k in range(ring.shape[0] - 1, 0, -1):
@@ -209,15 +203,3 @@ def log_spread(steps: Float, scale: float) -> float:
     for k in range(SPREAD_STEPS):
         total += steps[k]
     return math.log(total / SPREAD_STEPS / scale + FLAT)
-
-
-@jit
-def combined(evidence: Float, shaped: bool) -> float:
-    """Weighted mean square of the evidence; `shape` is left out where the grid is too coarse."""
-    power = 0.0
-    total = 0.0
-    for c in range(CHANNELS):
-        w = WEIGHTS[c] if (shaped or c != SHAPE) else 0.0
-        power += w * evidence[c] * evidence[c]
-        total += w
-    return power / total

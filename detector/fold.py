@@ -21,15 +21,13 @@ from detector.channels import (
     SUSTAINED_STEPS,
     TREND,
     TREND_EDGE,
-    WEIGHTS,
     Limits,
     Normal,
     State,
-    combined,
     observe,
     push,
-    smoothed,
 )
+from detector.combination import combined, hush, smoothed
 from detector.kernels import Z_LIMIT, jit
 from detector.levels import CALM, EPISODE, SPENT, learn, level_of
 from detector.references import course_evidence, scaled
@@ -112,6 +110,7 @@ def fold(
             continue
         table = normal.table[s]
         trust = normal.trust[s]
+        weights = normal.weights[s]
         for t in range(values.shape[1]):
             season = table[slots[t]]
             if parts[t] > 0.0:
@@ -136,6 +135,7 @@ def fold(
                 if x == x:
                     state.last[s] = x
                 push(state.recent[s], 0.0)
+                push(state.loud[s], 0.0)
                 state.scores[s] = 0.0
                 if taking[t]:
                     push(state.course[s], state.course[s, 0])
@@ -159,6 +159,7 @@ def fold(
                 push(state.course[s], scaled(x, normal.middle[s]))
                 state.shape[s] = course_evidence(normal, state, s, distances)
             found[SHAPE] = state.shape[s]
+            hush(found, state.loud[s], shaped)
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
                 if not _heard(magnitudes[c], limits):
                     found[c] = 0.0
@@ -177,10 +178,10 @@ def fold(
                 or _trend_counts(normal, state, limits, s)
             )
             edge2 = normal.edge[s] * normal.edge[s]
-            power = combined(found, shaped) / edge2
+            power = combined(found, weights, CHANNELS) / edge2
             value = math.sqrt(power + trend * trend)
             if shaped:
-                value = smoothed(value, state.scores[s])
+                value = smoothed(value, normal.newest[s], state.scores[s])
             if not counts:
                 value = min(value, CAPPED)
 
@@ -202,7 +203,7 @@ def fold(
                     mode = CALM
                 # Windows that still hold the last incident have no say on the next.
                 short = state.flags[s, 2] > max(width, SPREAD_STEPS)
-                fresh = combined(found, False) if short else _level_power(found)
+                fresh = combined(found, weights, SHAPE if short else TREND)
                 news = (fresh > edge2 and not inside) or trend > 1.0
                 if value > 1.0 and (mode == CALM or news):
                     mode = EPISODE
@@ -214,7 +215,7 @@ def fold(
             score[s, t] = value
             if mode == EPISODE:
                 anomalous[s, t] = 1
-                _share(found, shaped, trend, normal.edge[s], evidence[s, t])
+                _share(found, weights, trend, normal.edge[s], evidence[s, t])
             if taking[t]:
                 learn(x, x - season, taught[s, t], positions[t], state, s)
 
@@ -223,17 +224,6 @@ def fold(
 def _heard(signed: float, limits: Limits) -> bool:
     """Whether a channel that points this way counts."""
     return bool(limits.signs[0 if signed >= 0.0 else 1] == 1)
-
-
-@jit
-def _level_power(found: Float) -> float:
-    """Weighted mean square of the evidence of the channels that have no memory."""
-    power = 0.0
-    total = 0.0
-    for c in (SPIKE, JUMP, SUSTAINED):
-        power += WEIGHTS[c] * found[c] * found[c]
-        total += WEIGHTS[c]
-    return power / total
 
 
 @jit
@@ -269,15 +259,11 @@ def _trend_counts(normal: Normal, state: State, limits: Limits, s: int) -> bool:
 
 
 @jit
-def _share(found: Float, shaped: bool, trend: float, edge: float, out: Float) -> None:
+def _share(found: Float, weights: Float, trend: float, edge: float, out: Float) -> None:
     """Write each channel's share of the squared score."""
-    weights = 0.0
-    for c in range(CHANNELS):
-        weights += WEIGHTS[c] if (shaped or c != SHAPE) else 0.0
     total = 0.0
     for c in range(CHANNELS):
-        w = WEIGHTS[c] if (shaped or c != SHAPE) else 0.0
-        out[c] = w * found[c] * found[c] / weights / (edge * edge)
+        out[c] = weights[c] * found[c] * found[c] / (edge * edge)
         if c == TREND:
             out[c] = trend * trend
         total += out[c]

@@ -1,4 +1,4 @@
-"""Levels learnt step by step: medians of the last day's hours, held while an episode lasts."""
+"""Levels learnt step by step: medians of the last hours, held while an episode lasts."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import numpy as np
 from detector import kernels, medians
 from detector.channels import State
 from detector.kernels import jit
-from detector.models.baseline import BLOCKS
 from detector.series import Float
 
-# Hours after which a change is no incident any more but the new level.
-LASTING_HOURS = 12
 # Hours that make the usual level: a week.
-WEEK_BLOCKS = 7 * BLOCKS
+WEEK_BLOCKS = 7 * 24
 # Modes of a series: nothing, inside an episode, windows that still hold the last one.
 CALM, EPISODE, SPENT = 0, 1, 2
 
@@ -24,10 +21,10 @@ CALM, EPISODE, SPENT = 0, 1, 2
 def learn(x: float, residual: float, taught: bool, position: int, state: State, s: int) -> None:
     """Collect the hour's residuals and samples; when it is over, renew the levels.
 
-    Medians need no weights: an incident of some hours is a minority of the day. Inside an
-    episode the level is held, and with it the band, until it has lasted for half a day: then
-    most of the day was spent there, and it is the level. The usual level of the week is never
-    held.
+    Medians need no weights: an incident of some hours is a minority of a level's blocks. Inside
+    an episode the level is held, and with it the band, until it has lasted for half of them:
+    then most of that time was spent there, and it is the level. The usual level of the week is
+    never held.
     """
     size = state.hour.shape[2]
     for k in range(2):
@@ -41,16 +38,15 @@ def learn(x: float, residual: float, taught: bool, position: int, state: State, 
         for k in range(2):
             ring = state.blocks[s] if k == 0 else state.raw[s]
             n = state.filled[s, k]
-            for i in range(BLOCKS - 1):
-                ring[i] = ring[i + 1]
-            ring[BLOCKS - 1] = kernels.quantile(state.hour[s, k, :n], 0.5)
+            ring[:-1] = ring[1:]
+            ring[-1] = kernels.quantile(state.hour[s, k, :n], 0.5)
             state.filled[s, k] = 0
             if k == 0:
                 week = state.week[s]
                 week[:-1] = week[1:]
                 week[-1] = ring[-1]
                 state.usual[s] = middle(week)
-            lasting = state.flags[s, 2] >= LASTING_HOURS
+            lasting = 2 * state.flags[s, 2] >= ring.shape[0]
             if k == 1 or state.flags[s, 0] != EPISODE or lasting:
                 level = middle(ring)
                 if level == level:
@@ -71,16 +67,16 @@ def begin(history: Float, blocks: Float, raw: Float, level: Float) -> None:
     Parameters
     ----------
     history : float64[S, T]
-        Samples on the profile grid up to the boundary; T is a multiple of BLOCKS, or too short.
-    blocks : float64[S, BLOCKS]
+        Samples on the profile grid up to the boundary; T is a multiple of B, or too short.
+    blocks : float64[S, B]
         Medians of the last hours' residuals.
-    raw : float64[S, BLOCKS]
+    raw : float64[S, B]
         Output: the same of the samples; NaN on entry, and left so where the history is too short.
     level : float64[S, 2]
         Output: medians of both; 0 where the residuals say nothing, as the table stands at the
         last level that was known.
     """
-    size = history.shape[1] // BLOCKS
+    size = history.shape[1] // blocks.shape[1]
     for s in range(history.shape[0]):
         if size > 0:
             raw[s] = medians.block_medians(history[s], size)
@@ -112,16 +108,12 @@ def begin_week(
         Output: their median, NaN where fewer than a quarter are known.
     """
     count, n = history.shape
-    hour = np.empty(size)
+    last = np.empty(WEEK_BLOCKS * size)
     for s in range(count):
-        for b in range(WEEK_BLOCKS):
-            filled = 0
-            for t in range(n - (WEEK_BLOCKS - b) * size, n - (WEEK_BLOCKS - b - 1) * size):
-                v = history[s, t] - table[s, (first + t) % table.shape[1]] if t >= 0 else np.nan
-                if v == v:
-                    hour[filled] = v
-                    filled += 1
-            week[s, b] = kernels.quantile(hour[:filled], 0.5)
+        for i in range(last.shape[0]):
+            t = n - last.shape[0] + i
+            last[i] = history[s, t] - table[s, (first + t) % table.shape[1]] if t >= 0 else np.nan
+        week[s] = medians.block_medians(last, size)
         usual[s] = middle(week[s])
 
 

@@ -24,6 +24,8 @@ from detector.series import Float
 
 # Windows of the past that are compared with the references, to learn how far is usual.
 QUERIES = 200
+# Samples whose quantiles say where a course is and how wide it swings.
+PLENTY = 2000
 
 
 @jit
@@ -75,7 +77,7 @@ def fit_courses(
     n = known.shape[0]
     if n < 2:
         return queries
-    low, middle, high = kernels.three_quantiles(known, 0.05, 0.5, 0.95)
+    low, middle, high = kernels.three_quantiles(known[:: max(n // PLENTY, 1)], 0.05, 0.5, 0.95)
     unit = max((high - low) / 3.3, normal.scale[s])
     normal.middle[s, 0] = middle
     normal.middle[s, 1] = unit

@@ -15,6 +15,7 @@ from detector import names
 from detector.calibration import calibrate
 from detector.channels import (
     CHANNELS,
+    LOUD_STEPS,
     ORDER,
     REFERENCES,
     SHAPE_BLOCKS,
@@ -30,7 +31,7 @@ from detector.channels import (
 )
 from detector.fold import fold
 from detector.levels import WEEK_BLOCKS, begin, begin_week
-from detector.models.baseline import BLOCKS, DAY, Baseline
+from detector.models.baseline import DAY, Baseline, level_blocks
 from detector.series import Bool, Int, Policy, Scores, SeriesMatrix
 
 # Evidence, in decades, at the edge of normal.
@@ -83,6 +84,8 @@ def prepare(
         growth=baseline.growth,
         memory=np.zeros((count, ORDER)),
         surprise=np.ones(count),
+        weights=np.full((count, CHANNELS), 1.0 / CHANNELS),
+        newest=np.ones(count),
         spread=np.tile([0.0, 1.0], (count, 1)),
         windows=np.zeros((count, window_length(recent.step), REFERENCES), np.float32),
         known=np.zeros((count, 2), np.int64),
@@ -113,11 +116,11 @@ def prepare(
 def start(baseline: Baseline, history: SeriesMatrix) -> State:
     """Return the state of the fold at the boundary the baseline was fitted for."""
     count = len(baseline.labels)
-    size = max(DAY // baseline.profile // BLOCKS, 1)
-    long_enough = history.values.shape[1] >= BLOCKS * size
-    raw = np.full((count, BLOCKS), np.nan)
+    blocks, size = level_blocks(DAY // baseline.profile)
+    long_enough = history.values.shape[1] >= blocks * size
+    raw = np.full((count, blocks), np.nan)
     level = np.empty((count, 2))
-    last = history.values[:, -BLOCKS * size :] if long_enough else np.empty((count, 0))
+    last = history.values[:, -blocks * size :] if long_enough else np.empty((count, 0))
     begin(np.ascontiguousarray(last), baseline.blocks, raw, level)
     week, usual = np.empty((count, WEEK_BLOCKS)), np.empty(count)
     first = int(history.times[0]) // history.step if len(history.times) else 0
@@ -134,6 +137,7 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         course=np.zeros((count, SHAPE_BLOCKS * max(SHAPE_SECONDS // baseline.profile, 1))),
         shape=np.zeros(count),
         scores=np.zeros((count, 2, SMOOTHED_STEPS)),
+        loud=np.zeros((count, LOUD_STEPS)),
         flags=np.zeros((count, 3), np.int64),
         silent=np.zeros(count, np.int64),
         week=week,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from synthetic import DAY, grid, labels, matrix, traffic
 
-from detector.models.baseline import BLOCKS, WEEK, Baseline
+from detector.models.baseline import WEEK, Baseline, level_blocks
 from detector.series import Labels, SeriesMatrix
 
 Fit = Callable[[SeriesMatrix], Baseline]
@@ -55,7 +55,7 @@ def check_shapes(base: Baseline, history: SeriesMatrix) -> None:
     count, samples = history.values.shape
     shapes = {
         "table": (count, WEEK // history.step),
-        "blocks": (count, BLOCKS),
+        "blocks": (count, level_blocks(DAY // history.step)[0]),
         "expected": (count, samples),
         "scale": (count,),
         "growth": (count, 2),

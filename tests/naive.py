@@ -206,8 +206,8 @@ def learned(
     """Levels of residuals and of samples, their rings and the residuals' week, after samples.
 
     The last sample of an hour closes it, whether it is there or not; `held` is the number of
-    the episode it lies in, 0 outside: the level of the residuals does not move before its
-    twelfth hour.
+    the episode it lies in, 0 outside: the level of the residuals does not move before it has
+    lasted for half of a level's hours.
     """
     lasted = episode = 0
     rings = [list(blocks), list(raw)]
@@ -229,11 +229,11 @@ def learned(
                 hourly = [*hourly[1:], rings[k][-1]] if k == 0 else hourly
                 hours[k] = []
                 new = level_of(rings[k])
-                if not math.isnan(new) and (k == 1 or not holds or lasted >= 12):
+                if not math.isnan(new) and (k == 1 or not holds or 2 * lasted >= len(blocks)):
                     levels[k] = new
     return levels, rings[0], rings[1], hourly
 
 
 def level_of(ring: Row) -> float:
-    """Median of a day's hours; unknown while fewer than a quarter of them are."""
+    """Median of a level's hours; unknown while fewer than a quarter of them are."""
     return middle(ring) if 4 * len(known(ring)) >= len(ring) else NAN

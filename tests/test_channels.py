@@ -20,7 +20,6 @@ from detector.channels import (
     NOVELTY,
     ORDER,
     REFERENCES,
-    SHAPE,
     SHAPE_BLOCKS,
     SHAPE_SECONDS,
     SPIKE,
@@ -160,35 +159,10 @@ def test_measuring_the_past_is_observing_each_sample(
         np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12, err_msg=name)
 
 
-def test_a_smoothed_score_is_the_largest_of_three_means() -> None:
-    raw = np.random.default_rng(0).exponential(1, 30)
-    ring = np.zeros((2, channels.SMOOTHED_STEPS))
-    said = [channels.smoothed(value, ring) for value in raw]
-    before = np.concatenate([np.zeros(4), raw])
-    rest = (1 - channels.NEWEST) / 3
-    means = [
-        (channels.NEWEST + rest) * before[k] + rest * (before[k - 1] + before[k - 2])
-        for k in range(2, 34)
-    ]
-    assert said == pytest.approx([max(means[k - 2 : k + 1]) for k in range(2, 32)])
-
-
 def test_push_keeps_the_newest_in_front() -> None:
     ring = np.array([3.0, 2.0, 1.0])
     channels.push(ring, 4.0)
     assert ring.tolist() == [4.0, 3.0, 2.0]
-
-
-@pytest.mark.parametrize("shaped", [True, False])
-def test_combined_is_a_mean_of_squares(shaped: bool) -> None:
-    """Never the maximum: one channel that shouts is outvoted, all that agree are right."""
-    assert channels.combined(np.full(CHANNELS, 3.0), shaped) == pytest.approx(9.0)
-    one = np.zeros(CHANNELS)
-    one[SPIKE] = 3.0
-    assert channels.combined(one, shaped) < 9.0
-    one = np.zeros(CHANNELS)
-    one[SHAPE] = 3.0
-    assert (channels.combined(one, shaped) > 0.0) == shaped
 
 
 @pytest.mark.parametrize(

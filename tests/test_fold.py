@@ -24,7 +24,7 @@ from detector.channels import (
 from detector.fold import CAPPED, LEAVE, TREND_LIMIT
 from detector.kernels import NARROWEST, WIDEST
 from detector.models import seasonal
-from detector.models.baseline import BLOCKS
+from detector.models.baseline import level_blocks
 from detector.names import Mask
 from detector.schedule import Schedule
 from detector.series import Float, Policy, Scores, SeriesMatrix
@@ -87,7 +87,7 @@ def taught_fold(
         "positions": ((times[on] - MONDAY) // profile).tolist(),
         "taught": (~untaught[on]).tolist(),
         "held": inside[:-1][on].tolist(),
-        "size": max(DAY // profile // BLOCKS, 1),
+        "size": level_blocks(DAY // profile)[1],
         **before,
     }
     return said, state, rest

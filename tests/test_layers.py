@@ -32,6 +32,7 @@ ORDER = [
         "models.registry",
         "models.forest",
         "channels",
+        "combination",
         "references",
         "measures",
         "calibration",

@@ -15,7 +15,7 @@ from synthetic import DAY, MONDAY, grid, labels, matrix, traffic
 from detector.kernels import widening
 from detector.levels import middle
 from detector.models import seasonal
-from detector.models.baseline import BLOCKS, WEEK, Baseline
+from detector.models.baseline import WEEK, Baseline, level_blocks
 from detector.series import Float
 
 A, B = labels(job="a"), labels(job="b")
@@ -410,7 +410,7 @@ def test_arbitrary_holes_and_begins(
         assert base.scale[0] > 0
         assert np.isfinite(base.table[0]).all()
         assert np.isfinite(base.growth).all()
-    assert base.blocks.shape == (1, BLOCKS)
+    assert base.blocks.shape == (1, level_blocks(DAY // base.profile)[0])
 
 
 @pytest.mark.parametrize("profile", [60, 900, 3600, 43_200, DAY])

@@ -14,8 +14,15 @@ from detector.series import Float, Int, Labels
 
 DAY = 86_400
 WEEK = 7 * DAY
-# The level of a series is the median of this many block medians: one day of hours.
-BLOCKS = 24
+# The level of a series is the median of block medians: of the hours of a day, or of two days where
+# an hour is one sample, since a few incidents are half of so few.
+BLOCKS, MOST_BLOCKS = 24, 48
+
+
+def level_blocks(day: int) -> tuple[int, int]:
+    """Return how many blocks make a level, and how many samples a block, by samples per day."""
+    size = max(day // BLOCKS, 1)
+    return (BLOCKS if size > 1 else MOST_BLOCKS), size
 
 
 @dataclass(frozen=True)
@@ -32,9 +39,10 @@ class Baseline:
         Seconds of the profile grid.
     table : float64[S, P]
         Forecast as of the boundary by slot of the week, local time; NaN where nothing is known.
-    blocks : float64[S, BLOCKS]
-        Medians of the residuals against `table` over the last 24 blocks before the boundary,
-        oldest first. Their median is the level that is added to `table` from then on.
+    blocks : float64[S, B]
+        Medians of the residuals against `table` over the last blocks before the boundary (see
+        `level_blocks`), oldest first. Their median is the level that is added to `table` from
+        then on.
     expected : float64[S, T]
         What the model would have expected at each sample of the history, had it not seen that
         sample's own cycle; NaN where it had no say.

@@ -11,7 +11,6 @@ import numpy as np
 
 from detector import histograms, medians
 from detector.kernels import jit
-from detector.models.baseline import BLOCKS
 from detector.series import Float
 
 EXPERTS = 7
@@ -34,17 +33,33 @@ ERROR_DAYS = 28
 POSITIVE = 0.98
 # A sample further above the level than this says nothing of a season.
 MOST_RATIO = 1e6
-# Block medians that make a level.
-LEAST_BLOCKS = BLOCKS // 4
+# One in so many block medians is enough for a level.
+ENOUGH_BLOCKS = 4
 
 
 @jit
-def forecasts_of(x: Float, day: int, week: int, block: int) -> tuple[Float, Float]:
-    """Return each expert's left-out forecast, float64[E, T], and its table, float64[E, P]."""
+def forecasts_of(
+    x: Float, day: int, week: int, level: int, block: int, forecasts: Float, latest: Float
+) -> None:
+    """Write each expert's left-out forecasts and its table.
+
+    Parameters
+    ----------
+    x : float64[T]
+        Samples in whole weeks.
+    day, week : int
+        Samples of each.
+    level, block : int
+        Blocks that make a level, and samples of a block.
+    forecasts : float64[E, T]
+        Output; NaN where an expert has no say.
+    latest : float64[E, P]
+        Output: what each expects next, by slot.
+    """
     n = x.shape[0]
     per_week = week // day
-    forecasts = np.full((EXPERTS, n), np.nan)
-    latest = np.full((EXPERTS, week), np.nan)
+    forecasts[:] = np.nan
+    latest[:] = np.nan
     smooth = np.empty(n)
     medians.running_mean(x, min(day // 96, MOST_POOLED), smooth)
     blocks = n // block
@@ -53,7 +68,7 @@ def forecasts_of(x: Float, day: int, week: int, block: int) -> tuple[Float, Floa
     day_table = np.empty(day)
     spare = np.empty(n)
 
-    medians.trailing_levels(medians.block_medians(x, block), BLOCKS, LEAST_BLOCKS, levels)
+    medians.trailing_levels(medians.block_medians(x, block), level, level // ENOUGH_BLOCKS, levels)
     _spread_levels(levels, block, skip, forecasts[0])
     latest[0] = levels[blocks]
     own = levels[blocks]
@@ -74,7 +89,7 @@ def forecasts_of(x: Float, day: int, week: int, block: int) -> tuple[Float, Floa
             medians.left_out_medians(x, week, WEEKS, forecasts[e + 2])
             medians.cycle_medians(x, week, WEEKS, latest[e + 2])
         hourly = medians.block_medians(x - forecasts[e], block)
-        medians.trailing_levels(hourly, BLOCKS, LEAST_BLOCKS, levels)
+        medians.trailing_levels(hourly, level, level // ENOUGH_BLOCKS, levels)
         _spread_levels(levels, block, skip, spare)
         for k in (e, e + 2):
             forecasts[k] += spare
@@ -104,7 +119,6 @@ def forecasts_of(x: Float, day: int, week: int, block: int) -> tuple[Float, Floa
             latest[k] *= own
             # The level of now says little of the day after next, which may be a Monday.
             latest[k, day + 1 :] = np.nan
-    return forecasts, latest
 
 
 @jit

@@ -15,7 +15,7 @@ import numpy as np
 
 from detector import histograms, kernels, medians
 from detector.kernels import jit
-from detector.models.baseline import BLOCKS, DAY, WEEK, Baseline
+from detector.models.baseline import DAY, WEEK, Baseline, level_blocks
 from detector.models.experts import EXPERTS, forecasts_of, weights_of
 from detector.series import Float, SeriesMatrix
 
@@ -57,11 +57,14 @@ def fit(history: SeriesMatrix) -> Baseline:
     padding = -samples % week
     first = (int(history.times[0]) // history.step - padding) % week if samples else 0
     table = np.full((count, week), np.nan)
-    blocks = np.full((count, BLOCKS), np.nan)
+    level, block = level_blocks(day)
+    blocks = np.full((count, level), np.nan)
     expected = np.full((count, samples), np.nan)
     scale = np.full(count, np.nan)
     growth = np.tile([0.0, 1.0], (count, 1))
     reference = np.full((count, 2), np.nan)
+    # Rows of all experts are large enough to be mapped anew each time: the series share them.
+    forecasts, latest = np.empty((EXPERTS, samples + padding)), np.empty((EXPERTS, week))
     known = np.isfinite(history.values)
     number = known.sum(axis=1)
     seconds = np.zeros(count)
@@ -69,8 +72,8 @@ def fit(history: SeriesMatrix) -> Baseline:
         seen = np.flatnonzero(known[s])
         seconds[s] = (seen[-1] - seen[0]) * history.step
         fit_series(
-            history.values[s], padding, first, day, table[s], blocks[s], expected[s],
-            scale[s : s + 1], growth[s], reference[s],
+            history.values[s], padding, first, day, block, table[s], blocks[s], expected[s],
+            scale[s : s + 1], growth[s], reference[s], forecasts, latest,
         )  # fmt: skip
     ready = (seconds >= LEAST_SECONDS - history.step) & (number >= LEAST_SAMPLES)
     return Baseline(
@@ -94,12 +97,15 @@ def fit_series(
     padding: int,
     first: int,
     day: int,
+    block: int,
     table: Float,
     blocks: Float,
     expected: Float,
     scale: Float,
     growth: Float,
     reference: Float,
+    forecasts: Float,
+    latest: Float,
 ) -> None:
     """Fit one series; outputs as in `Baseline`, NaN on entry.
 
@@ -112,13 +118,16 @@ def fit_series(
         Slot of the week of the first sample after padding.
     day : int
         Samples per day D.
+    block : int
+        Samples whose median counts for the level.
+    forecasts, latest : float64[E, padding + T], float64[E, P]
+        Scratch.
     """
     week = 7 * day
     n = values.shape[0] + padding
     x = np.full(n, np.nan)
     x[padding:] = values
-    block = max(day // BLOCKS, 1)
-    forecasts, latest = forecasts_of(x, day, week, block)
+    forecasts_of(x, day, week, blocks.shape[0], block, forecasts, latest)
 
     weight = weights_of(x, forecasts, day)
     _blend(forecasts[:, padding:], weight, expected)
@@ -127,7 +136,7 @@ def fit_series(
     for i in range(week):
         table[(first + i) % week] = blended[i]
 
-    last = np.empty(BLOCKS * block)
+    last = np.empty(blocks.shape[0] * block)
     for i in range(last.shape[0]):
         t = n - last.shape[0] + i
         last[i] = x[t] - table[(first + t) % week] if t >= 0 else np.nan

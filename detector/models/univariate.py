@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector import medians
-from detector.models.baseline import BLOCKS, DAY, WEEK, Baseline
-from detector.models.experts import LEAST_BLOCKS
+from detector.models.baseline import DAY, WEEK, Baseline, level_blocks
+from detector.models.experts import ENOUGH_BLOCKS
 from detector.models.seasonal import (
     LEAST_SAMPLES,
     LEAST_SECONDS,
@@ -59,13 +59,14 @@ def fit_each(history: SeriesMatrix, fit_one: Callable[[Float, int, int], Fit]) -
     known = np.isfinite(history.values)
     number = known.sum(axis=1)
     table = np.full((count, WEEK // profile), np.nan)
-    blocks = np.full((count, BLOCKS), np.nan)
+    day = DAY // profile
+    level, size = level_blocks(day)
+    blocks = np.full((count, level), np.nan)
     expected = np.full((count, samples), np.nan)
     scale = np.full(count, np.nan)
     reference = np.full((count, 2), np.nan)
     seconds = np.zeros(count)
     first = int(history.times[0]) // profile if samples else 0
-    day = DAY // profile
     for s in np.flatnonzero(number):
         x = np.where(known[s], history.values[s], np.nan)
         seen = np.flatnonzero(known[s])
@@ -75,8 +76,8 @@ def fit_each(history: SeriesMatrix, fit_one: Callable[[Float, int, int], Fit]) -
         scale[s] = np.maximum(fit.scale, least_scale(x, day))
         reference[s] = _reference(x, day)
         residual = x - fit.table[slots(first, samples, day)]
-        newest = medians.block_medians(residual[-BLOCKS * block_of(day) :], block_of(day))
-        blocks[s, BLOCKS - len(newest) :] = newest
+        newest = medians.block_medians(residual[-level * size :], size)
+        blocks[s, level - len(newest) :] = newest
     ready = (seconds >= LEAST_SECONDS - profile) & (number >= LEAST_SAMPLES) & np.isfinite(scale)
     return Baseline(
         labels=history.labels,
@@ -105,26 +106,22 @@ def trailing_level(x: Float, day: int) -> tuple[Float, float]:
     Returns
     -------
     float64[T]
-        Median of the medians of the last 24 blocks; where they are too few the last known one
-        stays, NaN before the first.
+        Median of the medians of the last blocks; where they are too few the last known one stays,
+        NaN before the first.
     float
     """
-    hourly = medians.block_medians(x, block_of(day))
+    level, size = level_blocks(day)
+    hourly = medians.block_medians(x, size)
     levels = np.empty(len(hourly) + 1)
-    medians.trailing_levels(hourly, BLOCKS, LEAST_BLOCKS, levels)
+    medians.trailing_levels(hourly, level, level // ENOUGH_BLOCKS, levels)
     out = np.full(len(x), np.nan)
-    out[len(x) - len(hourly) * block_of(day) :] = np.repeat(levels[:-1], block_of(day))
+    out[len(x) - len(hourly) * size :] = np.repeat(levels[:-1], size)
     return out, float(levels[-1])
 
 
 def slots(first: int, samples: int, day: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return the slot of the week of each sample, int64[T]; slot 0 begins a Thursday."""
     return (first + np.arange(samples)) % (7 * day)
-
-
-def block_of(day: int) -> int:
-    """Return the samples per block: those of an hour, at least one."""
-    return max(day // BLOCKS, 1)
 
 
 def least_scale(x: Float, day: int) -> float:
@@ -137,8 +134,8 @@ def least_scale(x: Float, day: int) -> float:
 
 def _reference(x: Float, day: int) -> tuple[float, float]:
     """Return median and robust spread of the daily medians, which are those of block medians."""
-    hours = medians.block_medians(x, block_of(day))
-    daily = medians.block_medians(hours, max(day // block_of(day), 1))
+    _, size = level_blocks(day)
+    daily = medians.block_medians(medians.block_medians(x, size), max(day // size, 1))
     daily = daily[np.isfinite(daily)]
     if not len(daily):
         return np.nan, np.nan
