@@ -214,6 +214,7 @@ def test_the_command(
         (["--from", "1d", "--report", "nowhere/r.json"], "the folder does not exist"),
         (["--from", "1d", "--report", "x", "--markdown", "x"], "two outputs"),
         (["x.csv", "--truth", "up"], "need a server"),
+        (["x.csv", "--step", ""], "--step: '' is no duration"),
     ],
 )
 def test_wrong_options(

@@ -182,7 +182,7 @@ def test_a_rival_that_is_the_same_is_neither_earlier_nor_later(server: Server) -
     [
         (None, "alerts.yml: no such file"),
         ("groups: 3", "alerts.yml: no rule file; try promtool check rules"),
-        ("groups: [", "alerts.yml: cannot be read"),
+        ("groups: [", "alerts.yml:1: no valid YAML"),
         ("groups: []", "alerts.yml: no alerting rules"),
         ("groups: [{name: g, rules: [{alert: A, expr: up, for: soon}]}]", "alerts.yml: "),
     ],

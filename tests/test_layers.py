@@ -46,6 +46,7 @@ ORDER = [
         "warm",
     ],
     [
+        "unreadable",
         "fields",
         "mask_settings",
         "notify_settings",
