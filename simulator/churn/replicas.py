@@ -55,7 +55,8 @@ def drift_report(urls: list[str], window: str, as_json: bool) -> str:
 
 
 def _table(drift: Drift, replicas: int, window: str) -> str:
-    head = f"{drift.predictions} predictions of {replicas} replicas, window by {window}"
+    several = "" if replicas == 1 else "s"
+    head = f"{drift.predictions} predictions of {replicas} replica{several}, window by {window}"
     if not drift.features:
         return f"{head}: too few to say anything"
     lines = [
