@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -240,3 +241,9 @@ def notify(config: ConfigOption = None) -> None:
     notifier.stop()
     source.close()
     logging.getLogger("detector").info("stopped; what is due stays in the spool")
+
+
+# Rich keeps the line ends of a docstring, which a terminal of another width breaks once more.
+for _command in app.registered_commands:
+    _paragraphs = (inspect.getdoc(_command.callback) or "").split("\n\n")
+    _command.help = "\n\n".join(" ".join(one.split()) for one in _paragraphs)

@@ -14,6 +14,7 @@ from detector.errors import ConfigError
 from detector.labels import label_set
 from detector.series import Group, Labels, Signal
 from detector.settings import Settings, known_kind, own_groups, own_signals, signal_of
+from detector.unreadable import unreadable
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def rules_of_files(patterns: Iterable[str]) -> list[dict[str, Any]]:
                             }
                         )
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
+            raise unreadable(path, error) from None
         except (AttributeError, KeyError, TypeError):
             raise ConfigError(f"{path}: no rule file; try promtool check rules {path}") from None
     return rules

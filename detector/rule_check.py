@@ -103,11 +103,16 @@ def print_rule_check(console: Console, result: RuleCheck) -> None:
     """Print one line a finding, then a summary."""
     for finding in result.findings:
         console.print(f"{finding.level:<7}", style=STYLE[finding.level], end=" ")
-        rule = f" {finding.rule}" if finding.rule else ""
-        console.print(f"{finding.place}:{rule}: {finding.message} [{finding.check}]", markup=False)
+        rule = f" {finding.rule}:" if finding.rule else ""
+        console.print(f"{finding.place}:{rule} {finding.message} [{finding.check}]", markup=False)
     counts = Counter(finding.level for finding in result.findings)
     console.print(
-        f"{len(result.files)} files, {result.rules} rules: {counts['error']} errors, "
-        f"{counts['warning']} warnings; server: {result.server}",
+        f"{_many(len(result.files), 'file')}, {_many(result.rules, 'rule')}: "
+        f"{_many(counts['error'], 'error')}, {_many(counts['warning'], 'warning')}; "
+        f"server: {result.server}",
         markup=False,
     )
+
+
+def _many(count: int, of: str) -> str:
+    return f"{count} {of}" if count == 1 else f"{count} {of}s"

@@ -12,6 +12,7 @@ import yaml
 from detector.durations import parse_duration
 from detector.errors import ConfigError
 from detector.finding import RuleFinding
+from detector.unreadable import unreadable, yaml_mistake
 
 ENDINGS = (".yml", ".yaml")
 # The values of a mapping by key, each with the line of its key.
@@ -96,11 +97,10 @@ def read_rules(path: Path) -> tuple[list[Rule], list[RuleFinding]]:
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        wrong(mark.line + 1 if mark else 1, f"no valid YAML: {problem}")
+        line, problem = yaml_mistake(error)
+        wrong(line, f"no valid YAML: {problem}")
         return [], findings
     top = _entries(root)
     groups = top.get("groups")

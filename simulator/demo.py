@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from detector.durations import format_duration, parse_duration
+from detector.errors import ConfigError
 from detector.names import State
 from simulator import keepsakes, outcome
 from simulator.processes import Interrupted, interruptible
@@ -92,8 +93,17 @@ def demo(
     int
         0 when every fault was told in time, and its end too, and no other anomaly was (quiet: when
         there was no alert), else 1; 130 when interrupted before that is known.
+
+    Raises
+    ------
+    ConfigError
+        When an argument makes no sense, before anything is started.
     """
     seconds = parse_duration(quiet) if quiet is not None else None
+    if messages is not None:
+        if quiet is not None:
+            raise ConfigError("--messages saves what is sent about faults; --quiet injects none")
+        keepsakes.prepare(messages)
     console = _console()
     place = directory or new_directory("demo")
     code = 130

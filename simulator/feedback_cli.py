@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Looks after stored predictions: migrations, retention, erasure.",
+    help="Look after stored predictions: migrations, retention, erasure.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -29,6 +29,7 @@ from simulator.past import Past
 from simulator.plan import Plan, plan
 from simulator.pools import make_pool
 from simulator.traffic import customer_requests
+from simulator.urls import http_url
 
 # Customers of everyday life, and as many of each fault that changes them: those of a small pool
 # would lean to one side all the time, which is a drift of its own.
@@ -89,11 +90,11 @@ def seed(
     steps = (parse_duration(interval), parse_duration(recent), parse_duration(recent_interval))
     if until is not None and until > began:
         raise ConfigError("--until is in the future; samples of the future block Prometheus")
+    base = http_url("--url", url, 9090)
     rng = np.random.default_rng(random_seed)
     fault_rng, pool_rng, past_rng, body_rng = rng.spawn(4)
     moment = began if until is None else until
     made = plan(moment, weeks, *steps, fault_rng if faults else None)
-    base = url.rstrip("/")
     loaded = artefact.load(model)
     with httpx.Client(timeout=_WRITE_TIMEOUT_SECONDS, trust_env=False) as client:
         writer = RemoteWriter(f"{base}/api/v1/write", client)

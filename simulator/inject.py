@@ -12,6 +12,7 @@ from detector.durations import format_duration, parse_duration
 from detector.errors import ConfigError, SourceError
 from simulator.control import read_token
 from simulator.faults import FAULTS, Fault, checked_size, fault_named
+from simulator.urls import http_url
 
 _TIMEOUT_SECONDS = 5.0
 
@@ -31,12 +32,16 @@ def inject(
     Raises
     ------
     ConfigError
-        When fault, size or duration make no sense, or the token is wrong.
+        When fault, size, duration or address make no sense, or the token is wrong.
     SourceError
         When the process cannot be reached.
     """
     wanted = fault_named(fault)
-    url = {"churn": churn_control, "traffic": traffic_control}[wanted.process].rstrip("/")
+    option, given, port = {
+        "churn": ("--churn-control", churn_control, 8001),
+        "traffic": ("--traffic-control", traffic_control, 8011),
+    }[wanted.process]
+    url = http_url(option, given, port)
     headers = {"Authorization": f"Bearer {read_token(token_file)}"}
     if stop:
         answer = _call("DELETE", f"{url}/faults/{wanted.name}", wanted, headers=headers)
@@ -63,8 +68,6 @@ def describe_faults() -> str:
 def _call(method: str, url: str, fault: Fault, **request: Any) -> dict[str, Any]:
     try:
         response = httpx.request(method, url, timeout=_TIMEOUT_SECONDS, trust_env=False, **request)
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise ConfigError(f"{url} is no URL: {error}") from error
     except httpx.HTTPError as error:
         raise SourceError(
             f"cannot reach the {fault.process} process at {url} ({error or type(error).__name__}); "

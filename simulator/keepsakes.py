@@ -11,6 +11,19 @@ from detector.errors import ConfigError
 from simulator.timeline import Timeline
 
 
+def prepare(directory: Path) -> None:
+    """Make the directory, so that one that cannot be made is known before the demonstration.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--messages {directory}: cannot be made ({error.strerror})") from None
+
+
 def save(timelines: list[Timeline], messages: list[dict[str, Any]], directory: Path) -> list[Path]:
     """Write a folder for each fault; return the files.
 

@@ -201,14 +201,20 @@ def claimed(directory: Path) -> Iterator[Path]:
     Raises
     ------
     ConfigError
-        When a stack runs in it, or it holds something else.
+        When a stack runs in it, it holds something else, or it cannot be made.
     """
     directory = directory.resolve()
     mark = directory / _MARK
-    if directory.exists() and not mark.exists() and any(directory.iterdir()):
-        raise ConfigError(f"{directory} holds something else; name an empty directory with --dir")
-    directory.mkdir(parents=True, exist_ok=True)
-    with mark.open("a+") as file:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not mark.exists() and any(directory.iterdir()):
+            raise ConfigError(
+                f"{directory} holds something else; name an empty directory with --dir"
+            )
+        opened = mark.open("a+")
+    except OSError as error:
+        raise ConfigError(f"--dir {directory}: cannot be used ({error.strerror})") from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -7,8 +7,18 @@ from typing import Annotated
 
 import typer
 
+from detector.errors import ConfigError
+
+
+def _named(host: str) -> str:
+    """Return the address; an empty one would be all addresses of the machine."""
+    if not host:
+        raise ConfigError("--host is empty; write 127.0.0.1, or 0.0.0.0 for all addresses")
+    return host
+
+
 Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.", callback=_named)]
 TokenFile = Annotated[
     Path,
     typer.Option(

@@ -35,6 +35,7 @@ from simulator.control import control_server, control_token
 from simulator.curve import requests_per_second
 from simulator.faults import FaultBoard, FaultCollector, faults_of, traffic_factor
 from simulator.labels import Labels
+from simulator.urls import http_url
 
 log = logging.getLogger("simulator.traffic")
 
@@ -236,12 +237,7 @@ async def _until_signal(traffic: Traffic, labels: Labels) -> None:
 
 
 def _check(target: str, peak_rps: float) -> None:
-    try:
-        url = httpx.URL(target)
-    except httpx.InvalidURL as error:
-        raise ConfigError(f"--target {target!r} is no URL: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigError(f"--target {target!r} is no URL; write for example http://localhost:8000")
+    http_url("--target", target, 8000)
     if not 0.0 < peak_rps <= 2000.0:
         raise ConfigError(f"--peak-rps {peak_rps:g} must be above 0 and at most 2000")
 

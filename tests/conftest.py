@@ -1,13 +1,17 @@
-"""Shared fixtures: real Prometheus servers, each ended with its test."""
+"""Shared fixtures: real servers, each ended with its test, and the command `detector`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from commands import Result
 from postgres import Postgres, running_postgres
 from server import Server
+
+from detector import cli
 
 
 @pytest.fixture
@@ -47,3 +51,21 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     server = request.getfixturevalue("postgres")
     assert isinstance(server, Postgres)
     return server.new_database()
+
+
+@pytest.fixture
+def detector(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
+    """Run the command line in this process; return exit code, output and errors."""
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["detector", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return (code, *capsys.readouterr())
+
+    return call

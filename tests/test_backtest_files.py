@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_cli_detector import Result
-from test_cli_detector import detector as detector  # the fixture
+from commands import Result
 
 from detector.backtest.files import read_file
 from detector.errors import ConfigError

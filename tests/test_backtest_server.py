@@ -17,80 +17,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import NOW, Running, past, rule
+from commands import Result, config, one_line
+from replays import (
+    ASKED,
+    HOUR,
+    OUTAGE,
+    SIGNALS,
+    command,
+    replay,
+    rows_of,
+    seeded,
+    settings_for,
+)
+from running import NOW, Running, rule
 from server import Server
-from synthetic import DAY, traffic
-from test_cli_detector import Result, config, one_line
-from test_cli_detector import detector as detector  # the fixture
+from synthetic import DAY
 
-from detector.backtest.command import Outcome, backtest
-from detector.backtest.request import Request
-from detector.backtest.run import FIELDS, Trace, replayed
-from detector.backtest.server import ChunkedPrometheus
+from detector.backtest.run import FIELDS, replayed
 from detector.backtest.sources import grid_for, opened
 from detector.errors import ConfigError, SourceError
 from detector.score import GONE
-from detector.settings import Settings
-
-HOUR = 3600
-# The outage: from an hour before the end, for half an hour.
-OUTAGE = NOW - HOUR, NOW - HOUR // 2
-SIGNALS = [
-    {
-        "name": "rps",
-        "kind": "traffic",
-        "query": "rps",
-        "when": "sum by (job) (rps) > -1",
-    },
-    {"name": "failing", "kind": "errors", "query": "failing"},
-]
-
-
-def settings_for(server: Server, **given: Any) -> Settings:
-    return Settings.model_validate(
-        {
-            "prometheus": {"url": server.url, "timeout": "5s"},
-            "history": "7d",
-            "signals": SIGNALS,
-            "exclude_alerts": ["Planned"],
-            "masks": {"mute": [{"query": "maintenance == 1", "signals": ["rps"]}]},
-            **given,
-        }
-    )
-
-
-def seeded(server: Server) -> None:
-    times = past(NOW, 9)
-    down = (times >= OUTAGE[0]) & (times < OUTAGE[1])
-    for i, job in enumerate("ab"):
-        values = traffic(times, i)
-        server.write("rps", times, np.where(down & (job == "a"), 0, values), job=job)
-        server.write("up", times, 1.0, job=job, instance="x")
-    minutes = np.arange(NOW - 2 * HOUR, NOW + 1, 60)
-    broken = (minutes >= OUTAGE[0]) & (minutes < OUTAGE[1])
-    server.write("failing", minutes[broken], 0.5, job="a")
-    server.write("fault", minutes, broken.astype(float), fault="outage")
-    quiet = (minutes >= NOW - 7000) & (minutes < NOW - 6000)
-    server.write("maintenance", minutes[quiet], 1.0, job="b")
-    firing = {"alertname": "Planned", "alertstate": "firing", "job": "b"}
-    server.write("ALERTS", minutes[quiet], 1.0, **firing)
-
-
-def replay(server: Server, request: Request, **given: Any) -> Outcome:
-    settings = settings_for(server, **given)
-    return backtest(settings, request, NOW + 30, threading.Event(), lambda line: None)
-
-
-ASKED = Request(start=NOW - 2 * HOUR, truth=("fault",))
-
-
-def rows_of(trace: Trace) -> dict[tuple[Any, int], tuple[float, ...]]:
-    return {
-        (key, int(t)): tuple(float(getattr(trace, f)[s, i]) for f in (*FIELDS, "state"))
-        for s, key in enumerate(trace.labels)
-        for i, t in enumerate(trace.times)
-        if trace.state[s, i] != GONE
-    }
 
 
 def test_the_replay_has_the_rows_of_the_live_run(server: Server) -> None:
@@ -113,7 +59,7 @@ def test_the_replay_has_the_rows_of_the_live_run(server: Server) -> None:
                 if scores.state[s, -1] != GONE:
                     numbers = (*(getattr(scores, f)[s, -1] for f in FIELDS), scores.state[s, -1])
                     seen[name][key, at] = tuple(map(float, numbers))
-    outcome = replay(server, replace(ASKED, start=begin, end=None))
+    outcome = replay(settings, replace(ASKED, start=begin, end=None))
     traces = {one.trace.signal.name: one.trace for one in outcome.judged}
     rps = rows_of(traces["rps"])
     assert rps.keys() == seen["rps"].keys()
@@ -130,7 +76,7 @@ def test_the_replay_has_the_rows_of_the_live_run(server: Server) -> None:
 
 def test_incidents_from_the_server(server: Server) -> None:
     seeded(server)
-    outcome = replay(server, replace(ASKED, alerts=("Planned",)))
+    outcome = replay(settings_for(server), replace(ASKED, alerts=("Planned",)))
     found = outcome.found
     first, second = found.incidents
     assert (first.source, first.weak, first.labels) == ("alert", True, (("job", "b"),))
@@ -150,25 +96,22 @@ def test_what_was_read_is_kept(server: Server, tmp_path: Path) -> None:
     seeded(server)
     cache = tmp_path / "cache"
     asked = replace(ASKED, cache=cache, truth=(), incidents=())
-    first = replay(server, asked)
+    first = replay(settings_for(server), asked)
     files = sorted(cache.iterdir())
     assert files
     assert not list(cache.glob("*.part"))
     # A file that was cut off is read again; the others are not.
-    files[0].write_bytes(files[0].read_bytes()[:100])
-    reads = []
-    settings = settings_for(server)
-    source = ChunkedPrometheus(
-        settings.prometheus, cache, threading.Event(), lambda n, cached: reads.append(cached)
-    )
-    source.close()
-    second = replay(server, asked)
+    whole = files[0].read_bytes()
+    files[0].write_bytes(whole[:100])
+    written = [path.stat().st_mtime_ns for path in files[1:]]
+    second = replay(settings_for(server), asked)
+    assert files[0].read_bytes() == whole
+    assert [path.stat().st_mtime_ns for path in files[1:]] == written
     for a, b in zip(first.judged, second.judged, strict=True):
         assert rows_of(a.trace).keys() == rows_of(b.trace).keys()
         np.testing.assert_array_equal(a.trace.score, b.trace.score)
     server.stop()
-    rules_off = {"rules": {"enabled": False}}
-    third = replay(server, asked, **rules_off)
+    third = replay(settings_for(server, rules={"enabled": False}), asked)
     np.testing.assert_array_equal(first.judged[0].trace.score, third.judged[0].trace.score)
 
 
@@ -176,12 +119,12 @@ def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     seeded(server)
     (tmp_path / "taken").write_text("")
     with pytest.raises(ConfigError, match="--cache .*taken: cannot be written"):
-        replay(server, replace(ASKED, cache=tmp_path / "taken"))
+        replay(settings_for(server), replace(ASKED, cache=tmp_path / "taken"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(ConfigError, match="--cache .*full: cannot be written: File too large"):
-            replay(server, replace(ASKED, cache=tmp_path / "full"))
+            replay(settings_for(server), replace(ASKED, cache=tmp_path / "full"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     # Nothing half-written is left to be taken for a chunk.
@@ -214,7 +157,7 @@ def test_any_executor_gives_the_same(
 def test_groups_are_replayed(server: Server) -> None:
     seeded(server)
     group = {"name": "both", "signals": ["rps", "failing"], "by": ["job"]}
-    outcome = replay(server, ASKED, groups=[group])
+    outcome = replay(settings_for(server, groups=[group]))
     assert [one.trace.signal.name for one in outcome.judged] == ["rps", "failing", "both"]
     both = outcome.judged[-1].trace
     assert both.channels == ("rps", "failing")
@@ -223,11 +166,11 @@ def test_groups_are_replayed(server: Server) -> None:
 
 def test_nothing_in_the_range(server: Server) -> None:
     with pytest.raises(ConfigError, match="no samples of rps, failing in the range"):
-        replay(server, replace(ASKED, truth=()))
+        replay(settings_for(server), replace(ASKED, truth=()))
     with pytest.raises(ConfigError, match="no such signal; there are: failing, rps"):
-        replay(server, replace(ASKED, signals=("rsp",)))
+        replay(settings_for(server), replace(ASKED, signals=("rsp",)))
     with pytest.raises(ConfigError, match="before now"):
-        replay(server, replace(ASKED, start=NOW + DAY))
+        replay(settings_for(server), replace(ASKED, start=NOW + DAY))
 
 
 def test_the_command(
@@ -235,8 +178,7 @@ def test_the_command(
 ) -> None:
     seeded(server)
     monkeypatch.chdir(tmp_path)
-    text = json.dumps({"prometheus": {"url": server.url}, "history": "7d", "signals": SIGNALS})
-    given = ["backtest", "-c", config(tmp_path, text), "--from", NOW - 7200, "--to", NOW]
+    given = command(tmp_path, server.url)
     given += ["--truth", "fault", "--report", "r.json", "--markdown", "m.md", "--scores", "s.csv"]
     code, out, err = detector(*given, "--require", "recall>=0.5", "--inhibit", "Planned:job")
     assert code == 0, err
@@ -272,6 +214,7 @@ def test_the_command(
         (["--from", "1d", "--report", "nowhere/r.json"], "the folder does not exist"),
         (["--from", "1d", "--report", "x", "--markdown", "x"], "two outputs"),
         (["x.csv", "--truth", "up"], "need a server"),
+        (["x.csv", "--step", ""], "--step: '' is no duration"),
     ],
 )
 def test_wrong_options(
@@ -295,25 +238,13 @@ def test_ended_by_a_signal_it_leaves_what_it_has(
 ) -> None:
     seeded(server)
     # The budget's replays go on for long after the first judgement.
-    text = {"prometheus": {"url": server.url}, "history": "7d", "signals": SIGNALS}
-    path = config(tmp_path, json.dumps(text))
     code = (
         "import sys, detector.backtest.budget as b;"
         "b.SENSITIVITIES = b.choose.__defaults__[0];"
         "b.choose.__defaults__ = (tuple(0.5 + i / 1e4 for i in range(10_000)),);"
         "from detector.cli import main; main()"
     )
-    given = [
-        "backtest",
-        "-c",
-        path,
-        "--from",
-        str(NOW - HOUR),
-        "--to",
-        str(NOW),
-        "--truth",
-        "fault",
-    ]
+    given = [*command(tmp_path, server.url), "--from", NOW - HOUR, "--truth", "fault"]
     given += ["--budget", "2 pages/week", "--report", tmp_path / "r.json"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, given)],
@@ -339,11 +270,11 @@ def test_ended_by_a_signal_it_leaves_what_it_has(
 def test_a_server_that_breaks_down_says_so(server: Server) -> None:
     server.stop()
     with pytest.raises(SourceError, match="cannot be reached"):
-        replay(server, ASKED)
+        replay(settings_for(server))
 
 
 def test_rules_are_signals_here_too(server: Server) -> None:
     seeded(server)
     server.set_rules(rule("from_rules", "rps"))
-    outcome = replay(server, replace(ASKED, signals=("from_rules",)))
+    outcome = replay(settings_for(server), replace(ASKED, signals=("from_rules",)))
     assert [one.trace.signal.source for one in outcome.judged] == ["rules"]

@@ -17,13 +17,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from commands import Result, config, one_line
 from server import Server
 from synthetic import MONDAY, grid, traffic
 from tools import free_port
-
-from detector import cli
-
-Result = tuple[int, str, str]
 
 
 @pytest.fixture(autouse=True)
@@ -31,37 +28,6 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith("DETECTOR_"):
             monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def detector(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Result]:
-    """Run the command line in this process; return exit code, output and errors."""
-
-    def call(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["detector", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return (code, *capsys.readouterr())
-
-    return call
-
-
-def config(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "detector.yml"
-    path.write_text(text)
-    return path
-
-
-def one_line(err: str) -> str:
-    lines = err.strip().splitlines()
-    assert len(lines) == 1, err
-    assert "Traceback" not in err
-    return lines[0]
 
 
 @pytest.mark.parametrize("command", ["run", "check", "signals"])

@@ -10,22 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from commands import Result, config, one_line
+from replays import OUTAGE, SIGNALS, command, replay, seeded, settings_for
 from running import NOW
 from server import Server
-from test_backtest_server import ASKED, OUTAGE, SIGNALS, replay, seeded, settings_for
-from test_cli_detector import Result, config, one_line
-from test_cli_detector import detector as detector  # the fixture
 from tools import ROOT, run
 
 from detector.backtest.alerting import Firing
-from detector.backtest.command import backtest
 from detector.backtest.duel import Watched, duel, judged_rival
 from detector.backtest.results import Results
 from detector.backtest.rival_rules import read_rules, rule_alerts
 from detector.backtest.server import ChunkedPrometheus
 from detector.backtest.truth import Incident
 
-HOUR = 3600
 RULES = {
     "groups": [
         {
@@ -92,7 +89,7 @@ def test_rules_fire_as_promtool_has_them_fire(server: Server, tmp_path: Path) ->
     load = {job: rng.integers(0, 4, count // 4).repeat(4) * 3 for job in "ab"}
     for job, values in load.items():
         server.write("load", times, values.astype(float), job=job, zone="z")
-    source = ChunkedPrometheus(settings_for(server).prometheus, None, _never())
+    source = ChunkedPrometheus(settings_for(server).prometheus, None, threading.Event())
     found, notes = rule_alerts(source, read_rules(path), begun, NOW)
     assert notes == []
     names = [rule["alert"] for rule in rules]
@@ -122,23 +119,21 @@ def test_rules_fire_as_promtool_has_them_fire(server: Server, tmp_path: Path) ->
     assert done.returncode == 0, (done.stdout + done.stderr)[:3000]
 
 
-def _never() -> threading.Event:
-    return threading.Event()
-
-
 def test_the_duel_from_a_server(
     detector: Callable[..., Result], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeded(server)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "alerts.yml").write_text(yaml.safe_dump(RULES), encoding="utf-8")
-    text = {"prometheus": {"url": server.url}, "history": "7d", "signals": SIGNALS}
-    path = config(tmp_path, json.dumps(text))
-    dull = {**text, "policies": {"traffic": {"sensitivity": 0.1}}}
     # Another address in it is not used: both are held to the same data.
-    dull["prometheus"] = {"url": "http://127.0.0.1:9"}
+    dull = {
+        "prometheus": {"url": "http://127.0.0.1:9"},
+        "history": "7d",
+        "signals": SIGNALS,
+        "policies": {"traffic": {"sensitivity": 0.1}},
+    }
     (tmp_path / "dull.yml").write_text(json.dumps(dull), encoding="utf-8")
-    given = ["backtest", "-c", path, "--from", NOW - 2 * HOUR, "--to", NOW, "--truth", "fault"]
+    given = [*command(tmp_path, server.url), "--truth", "fault"]
     given += ["--compare", "grafana", "--compare", "rules:alerts.yml", "--against", "dull.yml"]
     code, out, err = detector(*given, "--report", "r.json", "--markdown", "m.md")
     assert code == 0, err
@@ -174,14 +169,12 @@ def test_the_duel_from_a_server(
 def test_a_rival_that_is_the_same_is_neither_earlier_nor_later(server: Server) -> None:
     seeded(server)
     settings = settings_for(server)
-    outcome = backtest(
-        settings, ASKED, NOW + 30, _never(), lambda line: None, against={"same": settings}
-    )
+    outcome = replay(settings, against={"same": settings})
     (one,) = outcome.duels
     assert one.words == ("same",)
     assert one.noise == "as noisy"
     assert one.rival.figures == outcome.found.figures
-    assert replay(server, ASKED).duels == []
+    assert replay(settings).duels == []
 
 
 @pytest.mark.parametrize(
@@ -189,7 +182,7 @@ def test_a_rival_that_is_the_same_is_neither_earlier_nor_later(server: Server) -
     [
         (None, "alerts.yml: no such file"),
         ("groups: 3", "alerts.yml: no rule file; try promtool check rules"),
-        ("groups: [", "alerts.yml: cannot be read"),
+        ("groups: [", "alerts.yml:1: no valid YAML"),
         ("groups: []", "alerts.yml: no alerting rules"),
         ("groups: [{name: g, rules: [{alert: A, expr: up, for: soon}]}]", "alerts.yml: "),
     ],

@@ -240,7 +240,7 @@ def test_inject_explains_what_is_wrong(
         run_inject(url, token_file, size=31.0)
     with pytest.raises(ConfigError, match="no duration"):
         run_inject(url, token_file, duration="soon")
-    with pytest.raises(ConfigError, match="is no URL"):
+    with pytest.raises(ConfigError, match="--churn-control 'nonsense' is no URL"):
         run_inject("nonsense", token_file)
     with pytest.raises(ConfigError, match="acts in the traffic process"):
         run_inject(url, token_file, fault="traffic_drop")
@@ -281,6 +281,14 @@ def test_the_list_teaches_every_fault() -> None:
         (["bogus"], 2, "No such command"),
         (["run"], 2, "Usage:"),
         (["run", "--target", "nowhere"], 2, "is no URL"),
+        (["run", "--target", "http://x:99999"], 2, "--target 'http://x:99999' is no URL"),
+        (["run", "--target", "http://x", "--host", ""], 2, "--host is empty"),
+        (["seed", "--url", "", "--model", "m"], 2, "--url '' is no URL; write for example"),
+        (["drift", "nowhere"], 2, "URL 'nowhere' is no URL; write for example"),
+        (["feedback", "erase", ""], 2, "give the user_id"),
+        (["up", "--dir", __file__], 2, "test_faults.py: cannot be used (File exists)"),
+        (["demo", "--messages", __file__], 2, "test_faults.py: cannot be made (File exists)"),
+        (["demo", "--messages", "x", "--quiet", "30m"], 2, "--quiet injects none"),
         (["run", "--target", "http://x", "--at", "Foo"], 2, "weekday"),
         (["run", "--target", "http://x", "--at", "Sun 04:00", "--phase", "3"], 2, "not both"),
     ],

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Result
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from reports import BUDGET, HOSTILE, Made, kept_of, made, rescored, with_duel
 from synthetic import MONDAY
-from test_cli_detector import Result
-from test_cli_detector import detector as detector  # the fixture
 from tools import ROOT, tool
 
 from detector.backtest.alerting import Firing

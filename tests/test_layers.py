@@ -47,6 +47,7 @@ ORDER = [
         "warm",
     ],
     [
+        "unreadable",
         "fields",
         "mask_settings",
         "notify_settings",

@@ -262,6 +262,11 @@ def test_the_command_prints_a_line_a_finding_or_json(tmp_path: Path) -> None:
     assert said.exit_code == 1
     first, last = said.stdout.splitlines()
     assert first.startswith(f"error   {path}:1: TooMany: no comparison")
-    assert last == "1 files, 1 rules: 1 errors, 0 warnings; server: not asked (--offline)"
+    assert last == "1 file, 1 rule: 1 error, 0 warnings; server: not asked (--offline)"
+    # What is wrong with the whole file names no rule.
+    path.write_text("- a", "utf-8")
+    said = CliRunner().invoke(app, ["check", str(path), "--offline"])
+    assert said.stdout.startswith(f"error   {path}:1: no rule file")
+    _write(tmp_path, ALERT | {"expr": "queue"})
     plain = CliRunner().invoke(app, ["check", str(path), "--offline", "--json"])
     assert json.loads(plain.stdout)["findings"][0]["line"] == 1

@@ -258,6 +258,14 @@ def test_one_line_for_one_mistake(tmp_path: Path, text: str, says: str) -> None:
     assert str(tmp_path / "detector.yml") in message
 
 
+def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory$"):
+        load(tmp_path)
+    (tmp_path / "a.yml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="a.yml: cannot be read: it is no text in UTF-8$"):
+        load(tmp_path / "a.yml")
+
+
 def test_the_same_key_in_two_places_is_no_duplicate(tmp_path: Path) -> None:
     text = """
     policies:

@@ -51,7 +51,7 @@ def test_csv(tmp_path: Path) -> None:
         ("- {start: 1, end: 2, labels: [a]}", "names and values"),
         ("- [1, 2]", "must have start and end"),
         ("start: 1", "must be a list"),
-        ("- {start: [", "no list of incidents"),
+        ("- {start: [", "no valid YAML"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str, says: str) -> None:

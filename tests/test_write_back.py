@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Result, one_line
+from replays import HOUR, command, replay, rows_of, seeded, settings_for
 from running import NOW
 from server import CONFIG, Server
-from test_backtest_server import ASKED, SIGNALS, rows_of, seeded, settings_for
-from test_cli_detector import Result, config, one_line
-from test_cli_detector import detector as detector  # the fixture
-from test_duel import _never
 
-from detector.backtest.command import Outcome, backtest
+from detector.backtest.command import Outcome
 from detector.backtest.write_back import FIELDS, WriteBack
 from detector.errors import ConfigError
 from detector.labels import label_set
 from detector.names import State
 
-HOUR = 3600
-
 
 def written(server: Server, run: str, **given: object) -> tuple[Outcome, WriteBack]:
     settings = settings_for(server, **given)
     back = WriteBack(settings.prometheus, run)
-    outcome = backtest(
-        settings, ASKED, NOW + 30, _never(), lambda line: None, sink=back.add
-    )  # fmt: skip
+    outcome = replay(settings, sink=back.add)
     back.close()
     return outcome, back
 
@@ -142,8 +135,7 @@ def test_the_command(
 ) -> None:
     seeded(server)
     monkeypatch.chdir(tmp_path)
-    text = json.dumps({"prometheus": {"url": server.url}, "history": "7d", "signals": SIGNALS})
-    given = ["backtest", "-c", config(tmp_path, text), "--from", NOW - 7200, "--to", NOW]
+    given = command(tmp_path, server.url)
     code, _, err = detector(*given, "--write-back", "tuned")
     assert code == 0, err
     assert 'samples written with run="tuned", 0 were there already' in err

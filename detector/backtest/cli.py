@@ -117,7 +117,7 @@ def understood(options: Options, now: float) -> Request:
     step = None
     if options.step is not None or options.series:
         try:
-            seconds = parse_duration(options.step or "1m")
+            seconds = parse_duration("1m" if options.step is None else options.step)
         except ConfigError as error:
             raise ConfigError(f"--step: {error}") from None
         if seconds != int(seconds):

@@ -17,6 +17,7 @@ from detector.backtest.scores_file import EVERY
 from detector.backtest.server import ChunkedPrometheus
 from detector.durations import parse_duration
 from detector.errors import ConfigError
+from detector.unreadable import unreadable
 
 # No rule is left out because it has many results.
 NO_LIMIT = 10_000_000
@@ -62,7 +63,7 @@ def read_rules(path: Path) -> RuleFile:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+        raise unreadable(path, error) from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError):

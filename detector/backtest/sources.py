@@ -30,6 +30,7 @@ from detector.masks import masked
 from detector.models.baseline import DAY
 from detector.prometheus import rules_source
 from detector.schedule import Schedule
+from detector.score import GONE
 from detector.series import Group, Int, Labels, SeriesMatrix, Signal
 from detector.settings import Settings, signal_of
 
@@ -53,8 +54,7 @@ class Loaded:
             return trace
         born = [self.born[key] for key in trace.labels]
         early = trace.times < np.array(born, np.int64)[:, None]
-        # GONE: nothing is written.
-        return replace(trace, state=np.where(early, np.int8(-1), trace.state))
+        return replace(trace, state=np.where(early, np.int8(GONE), trace.state))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from detector.errors import ConfigError, SourceError
 from detector.labels import label_set
 from detector.prometheus import Prometheus
 from detector.series import Labels
+from detector.unreadable import unreadable
 
 KEYS = ("start", "end", "signal", "labels", "note")
 # Labels that tell one alert from another, not one series.
@@ -83,8 +84,10 @@ def read_incidents(path: Path) -> list[Incident]:
             entries = list(csv.DictReader(text.splitlines(), skipinitialspace=True))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, csv.Error) as error:
-        raise ConfigError(f"{path}: no list of incidents: {str(error).splitlines()[0]}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise unreadable(path, error) from None
+    except csv.Error as error:
+        raise ConfigError(f"{path}: no list of incidents: {error}") from None
     if not isinstance(entries, list):
         raise ConfigError(f"{path}: must be a list of entries with start and end")
     return [_incident(f"{path}: incident {i}", entry) for i, entry in enumerate(entries, 1)]

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.models import units
 
 from boards.band import of_job
-from boards.parts import BAD, GOOD, WARN, Panel, lines, query, timeline
+from boards.parts import BAD, GOOD, WARN, Panel, lines, process, query, timeline
 
 _OF = 'job="$job",instance=~"$instance"'
 
@@ -45,21 +45,7 @@ def service() -> list[Panel]:
             height=7,
             unit=units.Seconds,
         ),
-        lines(
-            "CPU",
-            "Cores in use.",
-            query(
-                f"rate(process_cpu_seconds_total{{{_OF}}}[$__rate_interval])", legend="{{instance}}"
-            ),
-            span=8,
-        ),
-        lines(
-            "Memory",
-            "Resident memory.",
-            query(f"process_resident_memory_bytes{{{_OF}}}", legend="{{instance}}"),
-            span=8,
-            unit=units.BytesIEC,
-        ),
+        *process(_OF, "Cores in use."),
         lines(
             "Requests in flight",
             "Their mean over the rate interval; one scrape is a random moment.",

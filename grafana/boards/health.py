@@ -16,6 +16,7 @@ from boards.parts import (
     board,
     fixed,
     lines,
+    process,
     query,
     some_of,
     timeline,
@@ -199,21 +200,7 @@ def _time() -> list[Panel]:
 
 def _cost() -> list[Panel]:
     return [
-        lines(
-            "CPU",
-            "Cores in use; once a day a signal is fitted anew.",
-            query(
-                f"rate(process_cpu_seconds_total{{{_OF}}}[$__rate_interval])", legend="{{instance}}"
-            ),
-            span=8,
-        ),
-        lines(
-            "Memory",
-            "Resident memory.",
-            query(f"process_resident_memory_bytes{{{_OF}}}", legend="{{instance}}"),
-            span=8,
-            unit=units.BytesIEC,
-        ),
+        *process(_OF, "Cores in use; once a day a signal is fitted anew."),
         lines(
             "Samples read",
             "From Prometheus, a second.",

@@ -132,6 +132,27 @@ def lines(
     return panel
 
 
+def process(of: str, cpu: str) -> tuple[Panel, Panel]:
+    """Return CPU, described by `cpu`, and memory of the processes that the matchers `of` select."""
+    return (
+        lines(
+            "CPU",
+            cpu,
+            query(
+                f"rate(process_cpu_seconds_total{{{of}}}[$__rate_interval])", legend="{{instance}}"
+            ),
+            span=8,
+        ),
+        lines(
+            "Memory",
+            "Resident memory.",
+            query(f"process_resident_memory_bytes{{{of}}}", legend="{{instance}}"),
+            span=8,
+            unit=units.BytesIEC,
+        ),
+    )
+
+
 def timeline(
     title: str,
     description: str,

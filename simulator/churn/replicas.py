@@ -15,6 +15,7 @@ from simulator.churn.floors import LEVEL, make_floors
 from simulator.churn.monitor import assess_state
 from simulator.churn.reference import Reference
 from simulator.churn.window import WindowState, merge
+from simulator.urls import http_url
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -39,9 +40,10 @@ def drift_report(urls: list[str], window: str, as_json: bool) -> str:
     """
     if window not in ("count", "time"):
         raise ConfigError(f"--window {window} must be count or time")
-    if len({url.rstrip("/") for url in urls}) < len(urls):
+    replicas = [http_url("URL", url, 8000) for url in urls]
+    if len(set(replicas)) < len(replicas):
         raise ConfigError("a replica is named twice; its predictions would count twice")
-    answers = [_fetch(url.rstrip("/") + STATE_PATH) for url in urls]
+    answers = [_fetch(url + STATE_PATH) for url in replicas]
     state = merge([WindowState.from_json(answer["state"]) for answer in answers])
     reference = Reference.from_json(answers[0]["columns"])
     drift = assess_state(reference, make_floors(reference), state, time.time())[window]
@@ -53,7 +55,8 @@ def drift_report(urls: list[str], window: str, as_json: bool) -> str:
 
 
 def _table(drift: Drift, replicas: int, window: str) -> str:
-    head = f"{drift.predictions} predictions of {replicas} replicas, window by {window}"
+    several = "" if replicas == 1 else "s"
+    head = f"{drift.predictions} predictions of {replicas} replica{several}, window by {window}"
     if not drift.features:
         return f"{head}: too few to say anything"
     lines = [
@@ -78,8 +81,6 @@ def _table(drift: Drift, replicas: int, window: str) -> str:
 def _fetch(url: str) -> Any:
     try:
         answer = httpx.get(url, timeout=_TIMEOUT_SECONDS, trust_env=False)
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise ConfigError(f"{url} is no URL: {error}") from error
     except httpx.HTTPError as error:
         raise SourceError(f"cannot reach {url} ({error or type(error).__name__})") from error
     try:

@@ -16,6 +16,7 @@ from simulator.churn.binning import make_reference
 from simulator.churn.model import CHURN, STAY, scores, train_model
 from simulator.churn.schema import TARGET
 from simulator.population import as_requests, synthetic_customers
+from simulator.urls import http_url
 
 JOB = "churn_training"
 _PUSH_TIMEOUT_SECONDS = 5.0
@@ -138,8 +139,5 @@ def _push(report: TrainingReport, url: str) -> str:
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(f"--pushgateway {url} is no URL; write for example http://localhost:9091")
-    if parts.username is not None:
+    if urlsplit(http_url("--pushgateway", url, 9091)).username is not None:
         raise ConfigError("--pushgateway must hold no credentials; give the URL without them")

@@ -116,12 +116,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     given = parser.parse_args()
     config = given.stack / "config" / "detector.yml"
+    if not config.is_file():
+        parser.error(f"{config}: no such file; start a stack with simulator up --dir DIR")
     url = yaml.safe_load(config.read_text())["prometheus"]["url"]
     jobs = yaml.safe_load((given.stack / "config" / "prometheus.yml").read_text())["scrape_configs"]
     (target,) = (
         job["static_configs"][0]["targets"][0] for job in jobs if job["job_name"] == "detector"
     )
     live = watched(f"http://{target}/metrics", given.minutes)
+    if not live:
+        parser.error(f"nothing was scored in {given.minutes:g} minutes")
     steps = sorted({at for at, _, _ in live})
     rows, said = replayed(config, steps[0], steps[-1])
     same = sum(rows.get(key) == row for key, row in live.items())

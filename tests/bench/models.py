@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -18,16 +19,18 @@ from detector.models.univariate import slots, trailing_level
 from detector.series import Float
 
 DAY = 288
-SERIES = 6
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--series", type=int, default=6, help="series of each history")
+    series = parser.parse_args().series
     univariate = [name for name, model in registry.MODELS.items() if not model.joint]
     rows = []
     for days in (3, 15, 28):
         for noise in (0.0, 0.95):
             costs, ratios, errors = zip(
-                *(_measured(m, days, noise) for m in univariate), strict=True
+                *(_measured(m, days, noise, series) for m in univariate), strict=True
             )
             rows.append(
                 [f"{days} days, noise {'lasts' if noise else 'white'}", "fit, CPU ms", *costs]
@@ -43,10 +46,10 @@ def main() -> None:
     show("forest, three signals", ["fit, CPU ms", "a step, CPU ms"], [[fit, step]], words=0)
 
 
-def _measured(model: str, days: int, memory: float) -> tuple[float, float, float]:
+def _measured(model: str, days: int, memory: float, series: int) -> tuple[float, float, float]:
     """Return cost of a fit, forecast error against past residual, forecast error in percent."""
     found = []
-    for seed in range(SERIES):
+    for seed in range(series):
         times = grid(days + 7, 300)
         x = traffic(times, noise=0.0) * (1 + 0.05 * _noise(len(times), memory, seed))
         history = matrix(times[: days * DAY], {labels(job="a"): x[: days * DAY]})

@@ -16,6 +16,7 @@ from simulator.churn.feedback.database import open_database
 from simulator.churn.feedback.records import forget_before
 from simulator.churn.feedback.writer import first_line
 from simulator.control import read_token
+from simulator.urls import http_url
 
 _TIMEOUT_SECONDS = 15.0
 
@@ -60,16 +61,17 @@ def erase(customer: str, control: str, token_file: Path) -> str:
     Raises
     ------
     ConfigError
-        When the token is wrong.
+        When there is no customer, the address is none or the token is wrong.
     SourceError
         When the service or its database does not answer; nothing is erased then.
     """
-    url = f"{control.rstrip('/')}/customers/{urllib.parse.quote(customer, safe='')}"
+    if not customer:
+        raise ConfigError("give the user_id of the customer whose data is to be erased")
+    place = http_url("--churn-control", control, 8001)
+    url = f"{place}/customers/{urllib.parse.quote(customer, safe='')}"
     headers = {"Authorization": f"Bearer {read_token(token_file)}"}
     try:
         answer = httpx.delete(url, headers=headers, timeout=_TIMEOUT_SECONDS, trust_env=False)
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise ConfigError(f"{control} is no URL: {error}") from error
     except httpx.HTTPError as error:
         raise SourceError(
             f"cannot reach the churn service at {control} ({error or type(error).__name__}); "
