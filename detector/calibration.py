@@ -32,6 +32,7 @@ from detector.channels import (
     push,
 )
 from detector.combination import combined, hush, smoothed, weigh
+from detector.extremes import fit_reach
 from detector.kernels import Z_LIMIT, jit
 from detector.measures import measure
 from detector.references import course_evidence, fit_courses, fit_windows
@@ -54,6 +55,7 @@ def calibrate(
     normal: Normal,
     state: State,
     ready: np.ndarray,
+    sensitivity: float,
 ) -> None:
     """Fit channels, tails and band of all series, and start their fold; both are written.
 
@@ -69,6 +71,8 @@ def calibrate(
         Their local times in seconds.
     step, profile : int
         Seconds.
+    sensitivity : float
+        Of the policy.
     """
     width = normal.windows.shape[1]
     day = max(86_400 // step, 1)
@@ -105,6 +109,7 @@ def calibrate(
             if normal.known[s, 1] > 0:
                 state.shape[s] = course_evidence(normal, state, s, distances)
         _fit_band(normal, state, s, distances)
+        fit_reach(history[s], 86_400 // profile, sensitivity, normal.reach[s])
 
 
 @jit

@@ -57,6 +57,7 @@ class Normal(NamedTuple):
     novelty and shape; courses : float32[S, SHAPE_BLOCKS, REFERENCES]; middle : float64[S, 2],
     centre and unit of courses; tails : float64[S, C, 4]; trust : float64[S];
     edge : float64[S], evidence that scores 1; reference : float64[S, 2], see `Baseline`;
+    reach : float64[S, 2, 2], extremes of the past, see `extremes.fit_reach`;
     band : float64[S, 2], deviation in scales, above and below, that scores 1 when held for five
     steps.
     """
@@ -77,6 +78,7 @@ class Normal(NamedTuple):
     trust: Float
     edge: Float
     reference: Float
+    reach: Float
     band: Float
 
 

@@ -28,6 +28,7 @@ from detector.channels import (
     push,
 )
 from detector.combination import combined, hush, smoothed
+from detector.extremes import beyond, edges
 from detector.kernels import Z_LIMIT, jit
 from detector.levels import CALM, EPISODE, SPENT, learn, level_of
 from detector.references import course_evidence, scaled
@@ -96,6 +97,7 @@ def fold(
     width = normal.windows.shape[1]
     shaped = normal.courses.shape[1] > 1
     magnitudes = np.empty(CHANNELS)
+    far_edges = np.empty((2, 2))
     found = np.zeros(CHANNELS)
     window = np.empty(width)
     distances = np.empty(normal.windows.shape[2], np.float32)
@@ -123,8 +125,10 @@ def fold(
             margin = max(limits.floors[0], limits.floors[1] * abs(centre))
             wider = kernels.widening(centre, normal.growth[s])
             scale = normal.scale[s] * wider
-            above = max(normal.band[s, 0] * scale, margin)
-            below = max(normal.band[s, 1] * scale, margin)
+            usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * scale
+            edges(centre, usual, normal.reach[s], limits, far_edges)
+            above = max(min(normal.band[s, 0] * scale, far_edges[0, 0] - centre), margin)
+            below = max(min(normal.band[s, 1] * scale, centre - far_edges[1, 0]), margin)
             if centre == centre:
                 expected[s, t] = centre
                 up, down = limits.signs[0] == 1, limits.signs[1] == 1
@@ -169,7 +173,6 @@ def fold(
             level_mean = magnitudes[SUSTAINED] * scale
             trend = _trend(normal, state, limits, s)
             found[TREND] = trend
-            usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * scale
             broader = state.steps[s].mean() * wider - usual
             counts = (
                 _counts(r, margin, limits)
@@ -179,7 +182,8 @@ def fold(
             )
             edge2 = normal.edge[s] * normal.edge[s]
             power = combined(found, weights, CHANNELS) / edge2
-            value = math.sqrt(power + trend * trend)
+            far = beyond(x, far_edges)
+            value = max(math.sqrt(power + trend * trend), far)
             if shaped:
                 value = smoothed(value, normal.newest[s], state.scores[s])
             if not counts:
@@ -204,7 +208,7 @@ def fold(
                 # Windows that still hold the last incident have no say on the next.
                 short = state.flags[s, 2] > max(width, SPREAD_STEPS)
                 fresh = combined(found, weights, SHAPE if short else TREND)
-                news = (fresh > edge2 and not inside) or trend > 1.0
+                news = (fresh > edge2 and not inside) or trend > 1.0 or far > 1.0
                 if value > 1.0 and (mode == CALM or news):
                     mode = EPISODE
                     state.flags[s, 1] = 0
@@ -215,7 +219,7 @@ def fold(
             score[s, t] = value
             if mode == EPISODE:
                 anomalous[s, t] = 1
-                _share(found, weights, trend, normal.edge[s], evidence[s, t])
+                _share(found, weights, trend, far, normal.edge[s], evidence[s, t])
             if taking[t]:
                 learn(x, x - season, taught[s, t], positions[t], state, s)
 
@@ -259,13 +263,16 @@ def _trend_counts(normal: Normal, state: State, limits: Limits, s: int) -> bool:
 
 
 @jit
-def _share(found: Float, weights: Float, trend: float, edge: float, out: Float) -> None:
-    """Write each channel's share of the squared score."""
+def _share(found: Float, weights: Float, trend: float, far: float, edge: float, out: Float) -> None:
+    """Write each channel's share of the squared score; what is far beyond the past is a spike."""
     total = 0.0
     for c in range(CHANNELS):
         out[c] = weights[c] * found[c] * found[c] / (edge * edge)
         if c == TREND:
             out[c] = trend * trend
         total += out[c]
+    rest = max(far * far - total, 0.0)
+    out[SPIKE] += rest
+    total += rest
     for c in range(CHANNELS):
         out[c] = out[c] / total if total > 0.0 else 1.0 / CHANNELS

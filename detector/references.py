@@ -148,7 +148,7 @@ def course_evidence(normal: Normal, state: State, s: int, distances: kernels.Sin
 
 @jit
 def _course_at(sums: Float, at: int, size: int, window: Float) -> None:
-    """The same from running sums, for the course that ends with sample `at`."""
+    """Write the same means as `course_of`, from running sums, for the course that ends at `at`."""
     for i in range(SHAPE_BLOCKS):
         end = at + 1 - i * size
         window[i] = (sums[end] - sums[end - size]) / size

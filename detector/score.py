@@ -67,7 +67,7 @@ def prepare(
     local : int64[R]
         Local times of `recent`.
     policy : Policy
-        Its sensitivity moves the edge.
+        Its sensitivity moves the edge, and how far is too far.
 
     Returns
     -------
@@ -95,6 +95,7 @@ def prepare(
         trust=np.zeros(count),
         edge=EDGE * (1.0 + CAUTION * short) / policy.sensitivity,
         reference=baseline.reference,
+        reach=np.full((count, 2, 2), np.nan),
         band=np.full((count, 2), np.inf),
     )
     state = start(baseline, history)
@@ -109,6 +110,7 @@ def prepare(
         normal,
         state,
         baseline.ready,
+        policy.sensitivity,
     )
     return normal, state
 

@@ -107,3 +107,7 @@ def glued(parts: Sequence[Scores]) -> Scores:
         times=np.concatenate([part.times for part in parts]),
         **{name: np.concatenate([getattr(p, name) for p in parts], axis=1) for name in names},
     )
+
+
+def states(said: Scores) -> list[int]:
+    return said.state[0].tolist()

@@ -218,7 +218,10 @@ def test_the_unit_of_a_series_changes_nothing_but_its_scale(factor: float) -> No
         assert other.scale[0] >= 1e-12
         return
     np.testing.assert_array_equal(one.scale * factor, other.scale)
-    for name in set(Normal._fields) - {"table", "scale", "growth", "middle", "reference"}:
+    np.testing.assert_array_equal(one.reference * factor, other.reference)
+    np.testing.assert_array_equal(one.reach[:, 0] * factor, other.reach[:, 0])
+    of_scale = {"table", "scale", "growth", "middle", "reference", "reach"}
+    for name in set(Normal._fields) - of_scale:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
     np.testing.assert_array_equal(start.recent, begun.recent)
     np.testing.assert_array_equal(start.level * factor, begun.level)
@@ -400,6 +403,7 @@ def test_a_band_beyond_all_deviations_is_no_band() -> None:
     """Nothing scores 1 where the edge is out of reach: there is no bound, and no alert."""
     line = Line(traffic(WEEKS, 17), policy=Policy(sensitivity=0.1))
     assert (line.normal.band == np.inf).all()
+    line.normal.reach[:] = np.nan
     said = line.feed([line.ahead()[0], 1e6, 1e6, -1e6, 0.0])
     assert np.isnan(said.upper).all()
     assert np.isnan(said.lower).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import naive
 import numpy as np
 import pytest
-from evaluations import COARSE, MINUTES, A, Line, glued
+from evaluations import COARSE, MINUTES, A, Line, glued, states
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,10 +47,6 @@ def line(
 @pytest.fixture(scope="module")
 def ready() -> Line:
     return line()
-
-
-def states(said: Scores) -> list[int]:
-    return said.state[0].tolist()
 
 
 # What is learnt.
@@ -500,6 +496,10 @@ def test_the_episode_of_a_trend_holds_while_the_level_is_off() -> None:
 
 
 def test_shape_remembers_hours_and_does_not_begin_at_the_boundary(ready: Line) -> None:
-    """The fold starts with a course that is usual: nothing is novel in it."""
-    assert ready.copy().calm(30).score.max() < 1.0
-    assert ready.state.shape[0] >= 0.0
+    """The fold starts with the course of the past, which is usual: nothing is novel in it."""
+    usual = ready.copy()
+    assert usual.calm(30).score.max() < 1.0
+    unusual = ready.copy()
+    unusual.state.course[0] = 1e3
+    unusual.calm(1)
+    assert unusual.state.shape[0] > usual.state.shape[0]

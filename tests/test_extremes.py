@@ -1,0 +1,129 @@
+"""What lies far beyond all of the past."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from evaluations import Line, states
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import grid, traffic
+
+from detector import extremes
+from detector.names import State
+from detector.score import limits_of
+from detector.series import Policy
+
+
+def reach_of(x: np.ndarray, sensitivity: float = 1.0, day: int = 4) -> np.ndarray:
+    reach = np.empty((2, 2))
+    extremes.fit_reach(x, day, sensitivity, reach)
+    return reach
+
+
+def edges_of(
+    reach: np.ndarray, centre: float, step: float = 0.0, policy: Policy | None = None
+) -> np.ndarray:
+    edge = np.empty((2, 2))
+    extremes.edges(centre, step, reach, limits_of(policy or Policy()), edge)
+    return edge
+
+
+def test_one_day_in_twenty_does_not_set_the_mark() -> None:
+    calm = np.tile([40.0, 60.0, 100.0, 80.0], 20)
+    hurt = calm.copy()
+    hurt[22], hurt[41] = 900.0, 0.0
+    np.testing.assert_allclose(reach_of(hurt), [[100.0, 30.0], [40.0, 0.5]])
+    np.testing.assert_array_equal(reach_of(hurt), reach_of(calm))
+
+
+@pytest.mark.parametrize(
+    ("x", "step", "known"),
+    [
+        (np.full(8, np.nan), 0.0, (False, False)),
+        (np.empty(0), 0.0, (False, False)),
+        (np.array([7.0]), 0.0, (False, True)),
+        (np.array([0.0, 5.0, 9.0, 5.0] * 4), 0.0, (True, False)),
+        (np.array([-3.0, 5.0, 9.0, 5.0] * 4), 0.0, (True, False)),
+        (np.array([4.0, 5.0, 9.0, 5.0] * 4), 2.2, (True, False)),
+        (np.array([4.0, 5.0, 9.0, 5.0] * 4), 2.6, (False, False)),
+    ],
+    ids=["nothing", "empty", "constant", "from zero", "negative", "noisy below", "noisy"],
+)
+def test_nothing_is_far_where_it_has_been_or_steps_lead(
+    x: np.ndarray, step: float, known: tuple[bool, bool]
+) -> None:
+    edge = edges_of(reach_of(x), 6.0, step)
+    assert tuple(np.isfinite(edge[:, 0])) == known
+    if not any(known):
+        assert extremes.beyond(0.0, edge) == extremes.beyond(1e9, edge) == 0.0
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(0, 40),
+    holes=st.sampled_from([0.0, 0.5, 1.0]),
+    size=st.sampled_from([1e-300, 1.0, 1e300]),
+)
+def test_marks_are_quantiles_of_daily_extremes(
+    seed: int, count: int, holes: float, size: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = size * rng.exponential(1, count)
+    x[rng.random(count) < holes] = np.nan
+    days = [x[max(len(x) - 4 * (d + 1), 0) : len(x) - 4 * d] for d in range(-(-len(x) // 4))]
+    known = [day[np.isfinite(day)] for day in days if np.isfinite(day).any()]
+    expected = np.full((2, 2), np.nan)
+    if known:
+        high = np.quantile([day.max() for day in known], 0.9)
+        low = np.quantile([day.min() for day in known], 1 - 0.9)
+        expected = np.array([[high, 0.5 * (high - low)], [low, 0.5]])
+    np.testing.assert_allclose(reach_of(x), expected, rtol=1e-9)
+
+
+def test_beyond_is_one_where_the_distance_is_used_up() -> None:
+    reach = np.array([[100.0, 30.0], [40.0, 0.5]])
+    edge = edges_of(reach, 70.0)
+    said = [extremes.beyond(x, edge) for x in (70, 40, 30, 20, 10, -90, 100, 130, 1e9)]
+    assert said == [0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 0.0, 1.0, 2.0]
+
+
+def test_where_more_or_less_is_expected_counting_begins_there() -> None:
+    reach = np.array([[100.0, 30.0], [40.0, 0.5]])
+    low, high = edges_of(reach, 10.0), edges_of(reach, 150.0)
+    assert [extremes.beyond(x, low) for x in (10, 5, 0)] == [0.0, 1.0, 2.0]
+    assert [extremes.beyond(x, high) for x in (150, 165, 180)] == [0.0, 0.5, 1.0]
+
+
+def test_only_the_direction_that_counts() -> None:
+    reach = np.array([[100.0, 30.0], [40.0, 0.5]])
+    up, down = (edges_of(reach, 70.0, 0.0, Policy(direction=way)) for way in ("up", "down"))
+    assert extremes.beyond(0.0, up) == extremes.beyond(1e9, down) == 0.0
+    assert extremes.beyond(130.0, up) == extremes.beyond(20.0, down) == 1.0
+
+
+@pytest.mark.parametrize("sensitivity", [0.25, 0.5, 2.0])
+def test_sensitivity_moves_what_is_far(sensitivity: float) -> None:
+    x = np.tile([40.0, 60.0, 100.0, 80.0], 20)
+    edge = edges_of(reach_of(x, sensitivity), 70.0)
+    assert edge[:, 0].tolist() == [100.0 + 30.0 / sensitivity, 40.0 - 20.0 / sensitivity]
+
+
+@pytest.mark.parametrize("days", [1.5, 3, 17])
+@pytest.mark.parametrize("factor", [0.0, 2.5])
+def test_what_was_never_near_is_an_anomaly_at_once(days: float, factor: float) -> None:
+    """However wide the band of a young series is; and the band says so."""
+    made = Line(traffic(grid(days, 300), 3), days=days)
+    expected, lower, upper = made.ahead()
+    down, up = edges_of(made.normal.reach[0], expected)[::-1, 0]
+    assert down <= lower < expected < upper <= up
+    said = made.feed([down * 0.3 if factor == 0.0 else up * 1.3] * 3)
+    assert State.ANOMALOUS in states(said)[:2]
+    assert said.score[0, -1] > 1.0
+
+
+def test_an_episode_beyond_the_past_lasts_until_it_is_back() -> None:
+    made = Line(traffic(grid(2, 300), 4), days=2)
+    assert states(made.feed([0.0] * 20))[1:] == [State.ANOMALOUS] * 19
+    back = states(made.calm(8))
+    assert back[-1] == State.OK
