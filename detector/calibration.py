@@ -29,6 +29,7 @@ from detector.channels import (
     Normal,
     State,
     log_spread,
+    predicted,
     push,
 )
 from detector.combination import combined, hush, smoothed, weigh
@@ -194,12 +195,10 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
     shaped = normal.courses.shape[1] > 1
     top = 0.0
     for k in range(SUSTAINED_STEPS):
-        predicted = 0.0
-        for i in range(ORDER):
-            predicted += normal.memory[s, i] * recent[i]
+        expected = predicted(recent, normal.memory[s])
         push(recent, z)
         push(steps, usual + (abs(z) * normal.scale[s] if k == 0 else 0.0))
-        jump = (z - predicted) / normal.surprise[s]
+        jump = (z - expected) / normal.surprise[s]
         mean = z * (k + 1) / SUSTAINED_STEPS
         width_now = (log_spread(steps, normal.scale[s]) - normal.spread[s, 0]) / normal.spread[s, 1]
         trust = normal.trust[s]

@@ -168,15 +168,13 @@ def observe(
     """
     recent = state.recent[s]
     steps = state.steps[s]
-    predicted = 0.0
-    for k in range(ORDER):
-        predicted += weights[k] * recent[k]
+    expected = predicted(recent, weights)
     push(recent, z)
     mean = 0.0
     for k in range(SUSTAINED_STEPS):
         mean += recent[k]
     # A move towards the expected value is no news, nor is the echo of an incident just over.
-    jump = z - predicted
+    jump = z - expected
     jump = min(max(jump, min(z, 0.0)), max(z, 0.0)) / normal.surprise[s]
     last = state.last[s]
     if last == last:
@@ -188,6 +186,15 @@ def observe(
     magnitudes[SPREAD] = (log_spread(steps, normal.scale[s]) - normal.spread[s, 0]) / normal.spread[
         s, 1
     ]
+
+
+@jit
+def predicted(recent: Float, weights: Float) -> float:
+    """The deviation that the last ones make likely; stands for a sample that is missing."""
+    total = 0.0
+    for k in range(ORDER):
+        total += weights[k] * recent[k]
+    return total
 
 
 @jit

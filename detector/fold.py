@@ -25,6 +25,7 @@ from detector.channels import (
     Normal,
     State,
     observe,
+    predicted,
     push,
 )
 from detector.combination import combined, hush, smoothed
@@ -138,7 +139,7 @@ def fold(
             if math.isnan(r):
                 if x == x:
                     state.last[s] = x
-                push(state.recent[s], 0.0)
+                push(state.recent[s], predicted(state.recent[s], normal.memory[s]))
                 push(state.loud[s], 0.0)
                 state.scores[s] = 0.0
                 if taking[t]:

@@ -108,10 +108,18 @@ def measure(
 
 @jit
 def _fit_jump(clean: Float, z: Float, memory: Float, predicted: Float) -> float:
-    """Fit and apply the autoregression; return the usual size of what it leaves."""
+    """Fit and apply the autoregression; return the usual size of what it leaves.
+
+    What is missing in `z` becomes what was predicted, in `clean`.
+    """
     n = clean.shape[0]
     clipped = np.minimum(np.maximum(clean, -3.0), 3.0)
     kernels.autoregression(clipped, ORDER, memory)
+    for k in range(n):
+        if math.isnan(z[k]):
+            clean[k] = 0.0
+            for i in range(min(ORDER, k)):
+                clean[k] += memory[i] * clean[k - 1 - i]
     for k in range(1, min(ORDER, n)):
         for i in range(k):
             predicted[k] += memory[i] * clean[k - 1 - i]

@@ -143,7 +143,7 @@ def test_measuring_the_past_is_observing_each_sample(
     seen = 0
     for k in range(count):
         if np.isnan(z[k]):
-            channels.push(slow.recent[0], 0.0)
+            channels.push(slow.recent[0], channels.predicted(slow.recent[0], normal.memory[0]))
             continue
         out = np.full(CHANNELS, np.nan)
         channels.observe(z[k], x[k], wider[k], normal, slow, 0, out, normal.memory[0])
