@@ -2,9 +2,10 @@
 
 A score of 1 is the edge of normal. Each channel's evidence is about -log10 of its tail
 probability, calibrated on the series' own past; the score is their weighted root mean square
-over the evidence at the edge, joined by the trend where the kind has one::
+over the evidence at the edge, joined by the trend where the kind has one, and no less than what
+the sample is beyond all of the past::
 
-    score = sqrt(sum(w * evidence**2) / sum(w) / edge**2 + trend**2)
+    score = max(sqrt(sum(w * evidence**2) / sum(w) / edge**2 + trend**2), beyond)
 """
 
 from __future__ import annotations

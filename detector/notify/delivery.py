@@ -11,7 +11,7 @@ from collections.abc import Callable
 from detector.errors import ConfigError
 from detector.notify.dead import DeadLetters
 from detector.notify.message import Message, summary
-from detector.notify.sender import DeliveryFailure, Sender
+from detector.notify.sender import FAILURES, DeliveryFailure, Sender
 from detector.notify.spool import Pending, Spool
 from detector.notify.telemetry import NotifyTelemetry
 from detector.notify.webhook import Group
@@ -84,6 +84,9 @@ class Delivery:
         telemetry.oldest.labels(name).set_function(self._oldest)
         for outcome in OUTCOMES:
             telemetry.deliveries.labels(name, outcome)
+        # From 0 on, so that the first one is an increase.
+        for reason in FAILURES:
+            telemetry.failures.labels(name, reason)
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until told to stop; what fails unexpectedly is logged and tried again."""

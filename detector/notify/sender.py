@@ -8,6 +8,19 @@ from typing import Protocol
 from detector.errors import ConfigError
 from detector.notify.message import Message
 
+# Why a message is not taken: the credentials, the message itself and the file of a secret are
+# `refused`, `rejected` and `secret`.
+FAILURES = (
+    "rate_limited",
+    "timeout",
+    "unreachable",
+    "refused",
+    "server_error",
+    "rejected",
+    "secret",
+    "failed",
+)
+
 
 class DeliveryFailure(Exception):
     """A message was not taken.
@@ -17,9 +30,7 @@ class DeliveryFailure(Exception):
     text : str
         One line without secrets.
     reason : str
-        Short stable word for metrics: ``rate_limited``, ``timeout``, ``unreachable``, ``refused``
-        (credentials), ``server_error``, ``rejected`` (the message itself), ``secret`` (its file)
-        or ``failed``.
+        Short stable word for metrics, one of `FAILURES`.
     wait : float
         Seconds the service asked to wait, 0 when it did not.
     """
