@@ -33,7 +33,7 @@ from detector.channels import (
     push,
 )
 from detector.combination import combined, hush, smoothed, weigh
-from detector.extremes import fit_reach
+from detector.extremes import fit_patience, fit_reach
 from detector.kernels import Z_LIMIT, jit
 from detector.measures import measure
 from detector.references import course_evidence, fit_courses, fit_windows
@@ -111,6 +111,7 @@ def calibrate(
                 state.shape[s] = course_evidence(normal, state, s, distances)
         _fit_band(normal, state, s, distances)
         fit_reach(history[s], 86_400 // profile, sensitivity, normal.reach[s])
+        normal.patience[s], state.run[s] = fit_patience(recent[s], day, sensitivity)
 
 
 @jit

@@ -58,6 +58,7 @@ class Normal(NamedTuple):
     centre and unit of courses; tails : float64[S, C, 4]; trust : float64[S];
     edge : float64[S], evidence that scores 1; reference : float64[S, 2], see `Baseline`;
     reach : float64[S, 2, 2], extremes of the past, see `extremes.fit_reach`;
+    patience : float64[S], equal samples in a row that score 1, see `extremes.fit_patience`;
     band : float64[S, 2], deviation in scales, above and below, that scores 1 when held for five
     steps.
     """
@@ -79,6 +80,7 @@ class Normal(NamedTuple):
     edge: Float
     reference: Float
     reach: Float
+    patience: Float
     band: Float
 
 
@@ -97,6 +99,7 @@ class State(NamedTuple):
     flags : int64[S, 3], 1 in an episode (2 while a window still holds the last one), calm steps
     in a row, steps since the last episode (inside one: hours of it);
     silent : int64[S], steps in a row without any sample;
+    run : int64[S], equal samples in a row;
     week : float64[S, 168], medians of the last week's residuals, by the hour, oldest first;
     usual : float64[S], their median.
     """
@@ -115,6 +118,7 @@ class State(NamedTuple):
     loud: Float
     flags: Int
     silent: Int
+    run: Int
     week: Float
     usual: Float
 

@@ -1,4 +1,4 @@
-"""What lies far beyond all of the past: an outage, a runaway; however wide the band is.
+"""What lies far beyond all of the past, however wide the band: outages, runaways, lines gone still.
 
 Letters: as in `detector.channels`.
 """
@@ -16,6 +16,8 @@ from detector.series import Float
 DAYS_WITHIN = 0.9
 # Far is half of the value where it falls, and half of the usual range where it rises.
 FAR = 0.5
+# As many equal samples in a row may be chance.
+LEAST_RUN = 7.0
 # It says no more beyond twice that.
 MOST = 2.0
 
@@ -60,6 +62,38 @@ def fit_reach(x: Float, day: int, sensitivity: float, reach: Float) -> None:
     reach[0, 1] = FAR * (high - low) / sensitivity
     reach[1, 0] = low
     reach[1, 1] = FAR / sensitivity
+
+
+@jit
+def fit_patience(x: Float, day: int, sensitivity: float) -> tuple[float, int]:
+    """Learn how many equal samples in a row are too many, and how many there are now.
+
+    Twice the longest run that nine of ten days do not pass, at least `LEAST_RUN`; samples that are
+    missing neither end a run nor lengthen it.
+
+    Parameters
+    ----------
+    x : float64[R]
+        Samples on the step grid.
+    day : int
+        Samples per day.
+    """
+    n = x.shape[0]
+    days = -(-n // day)
+    longest = np.zeros(days)
+    last = np.nan
+    run = 0
+    for t in range(n):
+        if x[t] == x[t]:
+            run = run + 1 if x[t] == last else 1
+            last = x[t]
+            d = (n - 1 - t) // day
+            longest[d] = max(longest[d], run)
+    known = longest[longest > 0.0]
+    if known.shape[0] == 0:
+        return np.inf, 0
+    usual = kernels.quantile(known, DAYS_WITHIN)
+    return max(2.0 * usual, LEAST_RUN) / sensitivity, run
 
 
 @jit

@@ -29,7 +29,7 @@ from detector.channels import (
     push,
 )
 from detector.combination import combined, hush, smoothed
-from detector.extremes import beyond, edges
+from detector.extremes import MOST, beyond, edges
 from detector.kernels import Z_LIMIT, jit
 from detector.levels import CALM, EPISODE, SPENT, learn, level_of
 from detector.references import course_evidence, scaled
@@ -148,6 +148,9 @@ def fold(
                 continue
             z = min(max(r / scale, -Z_LIMIT), Z_LIMIT)
             still = x == state.last[s]
+            state.run[s] = state.run[s] + 1 if still else 1
+            # As with a flat line, standing still is a lack of something.
+            stuck = min(state.run[s] / normal.patience[s], MOST) if limits.signs[1] == 1 else 0.0
             observe(z, x, wider, normal, state, s, magnitudes, normal.memory[s])
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
                 found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
@@ -183,7 +186,7 @@ def fold(
             )
             edge2 = normal.edge[s] * normal.edge[s]
             power = combined(found, weights, CHANNELS) / edge2
-            far = beyond(x, far_edges)
+            far = max(beyond(x, far_edges), stuck)
             value = max(math.sqrt(power + trend * trend), far)
             if shaped:
                 value = smoothed(value, normal.newest[s], state.scores[s])
@@ -193,7 +196,8 @@ def fold(
             # Calm: inside the band, and not on a line that has gone flat. After five such steps
             # the mean of five is calm as well.
             inside = -below <= r <= above
-            flat = still and magnitudes[SPREAD] < 0.0 and found[SPREAD] > normal.edge[s]
+            narrow = magnitudes[SPREAD] < 0.0 and found[SPREAD] > normal.edge[s]
+            flat = (still and narrow) or stuck >= 1.0
             quiet = (inside or not counts) and not flat and trend < LEAVE
             state.flags[s, 1] = state.flags[s, 1] + 1 if quiet else 0
             mode = state.flags[s, 0]

@@ -3,7 +3,7 @@
 A score of 1 is the edge of normal. Each channel's evidence is about -log10 of its tail
 probability, calibrated on the series' own past; the score is their weighted root mean square
 over the evidence at the edge, joined by the trend where the kind has one, and no less than what
-the sample is beyond all of the past::
+is far beyond all of the past (see `extremes`)::
 
     score = max(sqrt(sum(w * evidence**2) / sum(w) / edge**2 + trend**2), beyond)
 """
@@ -97,6 +97,7 @@ def prepare(
         edge=EDGE * (1.0 + CAUTION * short) / policy.sensitivity,
         reference=baseline.reference,
         reach=np.full((count, 2, 2), np.nan),
+        patience=np.full(count, np.inf),
         band=np.full((count, 2), np.inf),
     )
     state = start(baseline, history)
@@ -143,6 +144,7 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         loud=np.zeros((count, LOUD_STEPS)),
         flags=np.zeros((count, 3), np.int64),
         silent=np.zeros(count, np.int64),
+        run=np.zeros(count, np.int64),
         week=week,
         usual=usual,
     )

@@ -109,6 +109,49 @@ def test_sensitivity_moves_what_is_far(sensitivity: float) -> None:
     assert edge[:, 0].tolist() == [100.0 + 30.0 / sensitivity, 40.0 - 20.0 / sensitivity]
 
 
+@pytest.mark.parametrize(
+    ("x", "patience", "run"),
+    [
+        ([], np.inf, 0),
+        ([np.nan] * 9, np.inf, 0),
+        ([1.0, 2.0, 3.0, 4.0], 7.0, 1),
+        ([1.0, np.nan, 1.0, 1.0], 7.0, 3),
+        ([5.0] * 40, 80.0, 40),
+        (([1.0] * 6 + [2.0] * 4) * 20, 12.0, 4),
+    ],
+    ids=["empty", "nothing", "moving", "a gap", "constant", "held"],
+)
+def test_patience_is_twice_the_usual_longest_run(x: list[float], patience: float, run: int) -> None:
+    found = extremes.fit_patience(np.array(x, float), 40, 1.0)
+    assert found == (pytest.approx(patience), run)
+    assert extremes.fit_patience(np.array(x, float), 40, 0.5)[0] == 2 * found[0]
+
+
+def test_one_day_in_twenty_that_stood_still_does_not_count() -> None:
+    x = np.arange(800.0)
+    x[100:140] = 7.0
+    assert extremes.fit_patience(x, 40, 1.0) == (7.0, 1)
+
+
+def test_a_line_that_stands_still_is_an_anomaly_until_it_moves() -> None:
+    """Without any deviation: it stands where it is expected, on a series that never did."""
+    made = Line(traffic(grid(17, 300), 7))
+    value = made.ahead()[0]
+    said = states(made.feed([value] * 12))
+    assert said[:6] == [State.OK] * 6
+    assert said[8:] == [State.ANOMALOUS] * 4
+    assert states(made.calm(7))[-1] == State.OK
+    upwards = Line(traffic(grid(17, 300), 7), policy=Policy(direction="up"))
+    assert states(upwards.feed([upwards.ahead()[0]] * 12)) == [State.OK] * 12
+
+
+def test_a_series_that_holds_its_values_may() -> None:
+    x = np.round(np.repeat(50 + np.random.default_rng(8).standard_normal(17 * 24), 12), 6)
+    made = Line(x)
+    assert made.normal.patience[0] == 24.0
+    assert states(made.feed([50.0] * 20)) == [State.OK] * 20
+
+
 @pytest.mark.parametrize("days", [1.5, 3, 17])
 @pytest.mark.parametrize("factor", [0.0, 2.5])
 def test_what_was_never_near_is_an_anomaly_at_once(days: float, factor: float) -> None:

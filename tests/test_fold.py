@@ -436,6 +436,7 @@ def test_untaught_steps_alert_but_are_not_learnt() -> None:
     for mask in (None, Mask.UNTAUGHT):
         made = Line(traffic(WEEKS, 7))
         made.normal.edge[:] = 1e6
+        made.normal.patience[:] = np.inf
         values = [made.ahead()[0] * 1.5] * steps
         said[mask] = made.feed(values, mask)
         moved = made.state.level[0, 0]

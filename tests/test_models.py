@@ -68,13 +68,13 @@ def test_no_heavy_library_is_loaded_before_it_is_chosen(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_zscore_is_the_median_of_the_last_day_and_the_deviation_around_it() -> None:
+def test_zscore_is_the_median_of_the_last_hours_and_the_deviation_around_it() -> None:
     times = grid(8, 3600)
     x = np.random.default_rng(1).standard_normal(len(times))
     base = zscore.fit(matrix(times, {A: x}))
-    assert base.table[0] == pytest.approx(np.median(x[-24:]))
-    assert base.expected[0, 100] == pytest.approx(np.median(x[76:100]))
-    assert np.isnan(base.expected[0, :6]).all()
+    assert base.table[0] == pytest.approx(np.median(x[-48:]))
+    assert base.expected[0, 100] == pytest.approx(np.median(x[52:100]))
+    assert np.isnan(base.expected[0, :12]).all()
     off = np.abs(x - base.expected[0])
     assert base.scale[0] == pytest.approx(1.4826 * np.nanmedian(off))
 

@@ -16,10 +16,10 @@ GAUSSIAN_MEAN = 1.2533
 def fit(history: SeriesMatrix) -> Baseline:
     """Learn level and spread of each series.
 
-    The level of a moment is the median of the 24 hourly medians before it, so each sample of the
-    history is judged by what was known then. The spread is 1.4826 times the median of the
-    absolute deviations of two weeks, or, where more than half of them are zero, 1.2533 times
-    their mean.
+    The level of a moment is the median of the hourly medians of a day before it (of two where an
+    hour is one sample), so each sample of the history is judged by what was known then. The spread
+    is 1.4826 times the median of the absolute deviations of two weeks, or, where more than half of
+    them are zero, 1.2533 times their mean.
 
     Parameters
     ----------
