@@ -186,7 +186,8 @@ def fold(
             )
             edge2 = normal.edge[s] * normal.edge[s]
             power = combined(found, weights, CHANNELS) / edge2
-            far = max(beyond(x, far_edges), stuck)
+            outside = beyond(x, far_edges)
+            far = max(outside, stuck)
             value = max(math.sqrt(power + trend * trend), far)
             if shaped:
                 value = smoothed(value, normal.newest[s], state.scores[s])
@@ -224,7 +225,8 @@ def fold(
             score[s, t] = value
             if mode == EPISODE:
                 anomalous[s, t] = 1
-                _share(found, weights, trend, far, normal.edge[s], evidence[s, t])
+                said = SPREAD if stuck > outside else SPIKE
+                _share(found, weights, trend, far, said, normal.edge[s], evidence[s, t])
             if taking[t]:
                 learn(x, x - season, taught[s, t], positions[t], state, s)
 
@@ -268,8 +270,10 @@ def _trend_counts(normal: Normal, state: State, limits: Limits, s: int) -> bool:
 
 
 @jit
-def _share(found: Float, weights: Float, trend: float, far: float, edge: float, out: Float) -> None:
-    """Write each channel's share of the squared score; what is far beyond the past is a spike."""
+def _share(
+    found: Float, weights: Float, trend: float, far: float, said: int, edge: float, out: Float
+) -> None:
+    """Write each channel's share of the squared score; what is `far` adds to channel `said`."""
     total = 0.0
     for c in range(CHANNELS):
         out[c] = weights[c] * found[c] * found[c] / (edge * edge)
@@ -277,7 +281,7 @@ def _share(found: Float, weights: Float, trend: float, far: float, edge: float, 
             out[c] = trend * trend
         total += out[c]
     rest = max(far * far - total, 0.0)
-    out[SPIKE] += rest
+    out[said] += rest
     total += rest
     for c in range(CHANNELS):
         out[c] = out[c] / total if total > 0.0 else 1.0 / CHANNELS

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from synthetic import grid, traffic
 
 from detector import extremes
+from detector.channels import SPIKE, SPREAD
 from detector.names import State
 from detector.score import limits_of
 from detector.series import Policy
@@ -137,7 +138,9 @@ def test_a_line_that_stands_still_is_an_anomaly_until_it_moves() -> None:
     """Without any deviation: it stands where it is expected, on a series that never did."""
     made = Line(traffic(grid(17, 300), 7))
     value = made.ahead()[0]
-    said = states(made.feed([value] * 12))
+    scores = made.feed([value] * 12)
+    said = states(scores)
+    assert scores.evidence[0, -1].argmax() == SPREAD
     assert said[:6] == [State.OK] * 6
     assert said[8:] == [State.ANOMALOUS] * 4
     assert states(made.calm(7))[-1] == State.OK
@@ -162,6 +165,7 @@ def test_what_was_never_near_is_an_anomaly_at_once(days: float, factor: float) -
     assert down <= lower < expected < upper <= up
     said = made.feed([down * 0.3 if factor == 0.0 else up * 1.3] * 3)
     assert State.ANOMALOUS in states(said)[:2]
+    assert said.evidence[0, 1, SPIKE] > 0.1
     assert said.score[0, -1] > 1.0
 
 
