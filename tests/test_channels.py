@@ -446,3 +446,18 @@ def test_evidence_of_novelty_needs_references() -> None:
     assert normal.known[0, 0] > 0
     assert few.known[0, 0] in range(0, REFERENCES)
     assert normal.tails[0, NOVELTY, 1] >= tails.LEAST_DECADE
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_deviations_of_the_past_are_in_the_scales_of_the_fold(exponent: float) -> None:
+    rng = np.random.default_rng(18)
+    x, expected = rng.normal(100, 60, 400), rng.normal(100, 60, 400)
+    x[::7], expected[::11] = np.nan, np.nan
+    growth = np.array([exponent, 50.0])
+    z, wider = expected.copy(), np.empty(400)
+    calibration._in_scales(x, growth, 3.0, z, wider)
+    factors = np.array([kernels.widening(value, growth) for value in expected])
+    known = ~np.isnan(expected)
+    np.testing.assert_allclose(wider[known], factors[known], rtol=1e-12)
+    limit = kernels.Z_LIMIT
+    np.testing.assert_allclose(z, np.clip((x - expected) / (3.0 * factors), -limit, limit))
