@@ -14,7 +14,7 @@ from detector import names
 from detector.errors import ConfigError
 from detector.prometheus import Prometheus
 from detector.proposal import DAY, Proposal, propose
-from detector.score import WINDOW_STEPS
+from detector.schedule import WINDOW_STEPS
 from detector.settings import PrometheusSettings, Settings
 from detector.tables import print_table
 

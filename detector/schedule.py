@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from detector import score
 from detector.errors import ConfigError
 from detector.models.baseline import DAY
+
+# Channels are calibrated on this many of the last steps: ten days of minutes, all the four weeks
+# of five.
+WINDOW_STEPS = 15_000
 
 
 @dataclass(frozen=True)
@@ -68,4 +71,4 @@ class Schedule:
 
     def fold_start(self, boundary: int) -> int:
         """Return the first step time that has a say on the fold that belongs to a boundary."""
-        return boundary - min(score.WINDOW_STEPS * self.step, self.history)
+        return boundary - min(WINDOW_STEPS * self.step, self.history)

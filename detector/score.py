@@ -41,9 +41,6 @@ EDGE = 2.35
 # eight days, when a weekend has been seen.
 CAUTION = 0.3
 CAUTION_DAYS = (1.0, 8.0)
-# Channels are calibrated on this many of the last steps: ten days of minutes, all the four weeks
-# of five.
-WINDOW_STEPS = 15_000
 # State of a series that has been absent so long that it is no longer written.
 GONE = -1
 

@@ -31,6 +31,7 @@ from detector.channels import (
 )
 from detector.models import seasonal
 from detector.references import course_of
+from detector.schedule import WINDOW_STEPS
 from detector.series import Float, Policy
 
 WEEKS = grid(17, 300)
@@ -44,7 +45,7 @@ def prepared(
     recent = matrix(times, {A: x})
     past = recent.every(profile)
     base = seasonal.fit(past)
-    last = recent.between(int(times[-1]) + step - score.WINDOW_STEPS * step, int(times[-1]) + step)
+    last = recent.between(int(times[-1]) + step - WINDOW_STEPS * step, int(times[-1]) + step)
     return score.prepare(base, past, last, last.times, policy or Policy())
 
 

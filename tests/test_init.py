@@ -22,7 +22,7 @@ from test_churn_serve import CUSTOMERS, running
 from tools import ROOT, free_port, run, serving, tool
 from typer.testing import CliRunner
 
-from detector import configuration, init, score
+from detector import configuration, init, schedule
 from detector.catalogue import entries
 from detector.cli import app
 from detector.errors import ConfigError
@@ -230,7 +230,7 @@ def test_errors_that_never_were_are_proposed_for_what_they_are_a_share_of(server
 
 def test_the_cost_is_of_all_that_is_read_and_stored(proposal: Proposal) -> None:
     taken = init.cost(proposal, Settings())
-    assert taken["start_samples"] == proposal.series * (28 * 288 + score.WINDOW_STEPS)
+    assert taken["start_samples"] == proposal.series * (28 * 288 + schedule.WINDOW_STEPS)
     assert taken["step_queries"] == len(proposal.signals)
     assert taken["stored_series"] == 7 * proposal.series
 
@@ -247,7 +247,7 @@ def test_the_cost_is_printed_and_nothing_written(server: Server, tmp_path: Path)
     lines = said.stdout.splitlines()
     assert lines[1].split("\t")[:4] == ["node_memory_ratio", "saturation", "node", "1"]
     assert "1 signals, 1 series" in said.stdout
-    assert f"at most {28 * 288 + score.WINDOW_STEPS:,} samples read" in said.stdout
+    assert f"at most {28 * 288 + schedule.WINDOW_STEPS:,} samples read" in said.stdout
     assert "nothing written" in said.output
     plain = json.loads(_init("--prometheus", server.url, "--json").stdout)
     assert plain["signals"][0]["name"] == "node_memory_ratio"
