@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from evaluations import Line, states
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import grid, traffic
@@ -60,6 +61,7 @@ def test_nothing_is_far_where_it_has_been_or_steps_lead(
         assert extremes.beyond(0.0, edge) == extremes.beyond(1e9, edge) == 0.0
 
 
+@examples(40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(0, 40),
