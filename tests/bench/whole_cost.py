@@ -65,11 +65,15 @@ class Server:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, supervisor: Supervisor, config: dict[str, Any], *flags: str) -> None:
-        """Start it on its own directory and wait until it is ready."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+    def configure(self, config: dict[str, Any]) -> None:
+        """Write its configuration, which it reads at its start and when told to."""
         content = COMMON | {"rule_files": [f"{self.directory}/*.rules.yml"]} | config
         (self.directory / "prometheus.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    def start(self, supervisor: Supervisor, *flags: str) -> None:
+        """Start it on its own directory and wait until it is ready."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.configure({})
         command = [
             program("prometheus"),
             f"--config.file={self.directory / 'prometheus.yml'}",
@@ -149,11 +153,13 @@ class Run:
         block = self._seed(split)
         self._say("the past is written")
         listen = f"127.0.0.1:{self.ports.reserve()}"
-        for name, server in self.servers.items():
+        for server in self.servers.values():
             (server.directory / "data").mkdir(parents=True)
             shutil.copytree(block, server.directory / "data" / block.name, copy_function=os.link)
-            server.start(self.supervisor, _scraping(listen) if name == "detector" else {})
+            server.start(self.supervisor)
         self._write_head(split)
+        # Not before: a scrape is a sample of now, beside which the past would be too old.
+        self.servers["detector"].configure(_scraping(listen))
         self._load_rules()
         self._say("four servers run, rules are on")
         start_up, detector = self._start_detector(listen)
@@ -168,7 +174,7 @@ class Run:
         server = Server("seed", self.directory / "seed", self.ports.reserve())
         # One block for all: the head is not compacted while it is written.
         whole = ["--storage.tsdb.min-block-duration=90d", "--storage.tsdb.max-block-duration=90d"]
-        server.start(self.supervisor, {}, *whole, "--web.enable-admin-api")
+        server.start(self.supervisor, *whole, "--web.enable-admin-api")
         writer = RemoteWriter(f"{server.url}/api/v1/write", self.client)
         first = split - self.options.days * DAY
         for start in range(first, split, CHUNK_SECONDS):
