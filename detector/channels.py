@@ -155,7 +155,6 @@ def observe(
     state: State,
     s: int,
     magnitudes: Float,
-    weights: Float,
 ) -> None:
     """Take in one present sample of series `s` and measure the first channels.
 
@@ -172,7 +171,7 @@ def observe(
     """
     recent = state.recent[s]
     steps = state.steps[s]
-    expected = predicted(recent, weights)
+    expected = predicted(recent, normal.memory[s])
     push(recent, z)
     mean = 0.0
     for k in range(SUSTAINED_STEPS):
@@ -193,11 +192,11 @@ def observe(
 
 
 @jit
-def predicted(recent: Float, weights: Float) -> float:
+def predicted(recent: Float, memory: Float) -> float:
     """The deviation that the last ones make likely; stands for a sample that is missing."""
     total = 0.0
     for k in range(ORDER):
-        total += weights[k] * recent[k]
+        total += memory[k] * recent[k]
     return total
 
 

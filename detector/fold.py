@@ -151,7 +151,7 @@ def fold(
             state.run[s] = state.run[s] + 1 if still else 1
             # As with a flat line, standing still is a lack of something.
             stuck = min(state.run[s] / normal.patience[s], MOST) if limits.signs[1] == 1 else 0.0
-            observe(z, x, wider, normal, state, s, magnitudes, normal.memory[s])
+            observe(z, x, wider, normal, state, s, magnitudes)
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
                 found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
             if normal.known[s, 0] > 0:

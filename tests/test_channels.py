@@ -86,13 +86,16 @@ def test_observe(
     wider = rng.uniform(kernels.NARROWEST, 3, count)
     weights = rng.normal(0, 0.4, ORDER)
     normal = usual[0]._replace(
-        scale=np.array([scale]), surprise=np.array([surprise]), spread=np.array([spread])
+        scale=np.array([scale]),
+        memory=weights[None, :],
+        surprise=np.array([surprise]),
+        spread=np.array([spread]),
     )
     state = fresh(usual[1])
     found = []
     for z, x, w in zip(deviations, samples, wider, strict=True):
         out = np.full(CHANNELS, np.nan)
-        channels.observe(z, x, w, normal, state, 0, out, weights)
+        channels.observe(z, x, w, normal, state, 0, out)
         found.append(out[[SPIKE, JUMP, SUSTAINED, SPREAD]])
     slow = naive.observed(
         deviations, samples, wider, weights, surprise, scale, spread, SPREAD_STEPS
@@ -147,7 +150,7 @@ def test_measuring_the_past_is_observing_each_sample(
             channels.push(slow.recent[0], channels.predicted(slow.recent[0], normal.memory[0]))
             continue
         out = np.full(CHANNELS, np.nan)
-        channels.observe(z[k], x[k], wider[k], normal, slow, 0, out, normal.memory[0])
+        channels.observe(z[k], x[k], wider[k], normal, slow, 0, out)
         seen += 1
         if k >= SPREAD_STEPS:
             found[[SPIKE, JUMP, SUSTAINED], k] = np.abs(out[[SPIKE, JUMP, SUSTAINED]])
@@ -271,7 +274,7 @@ def test_what_is_to_come_is_as_rare_as_the_past_says(kind: str) -> None:
     level = np.median(drawn[:-more])
     for x in drawn[-more:]:
         z = (x - level) / normal.scale[0]
-        channels.observe(z, x, 1.0, normal, state, 0, magnitudes, normal.memory[0])
+        channels.observe(z, x, 1.0, normal, state, 0, magnitudes)
         window = state.recent[0, : normal.windows.shape[1]].copy()
         magnitudes[NOVELTY] = kernels.novelty(
             window, normal.windows[0], normal.known[0, 0], np.empty(REFERENCES, np.float32)

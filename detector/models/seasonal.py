@@ -1,4 +1,4 @@
-"""The default model: a blend of robust day and week profiles with a one-day level.
+"""The default model: a blend of robust day and week profiles with the level of the last day.
 
 Seven experts give an expected value: the level of the last day alone; that level plus the median
 of the same slot of the last seven days or four weeks, each smoothed over neighbouring slots or
@@ -172,15 +172,10 @@ def _growth(x: Float, expected: Float, growth: Float) -> None:
     r = np.abs(x[both] - expected[both])
     if e.shape[0] < LEAST_SAMPLES * 5:
         return
-    low, high = (
-        histograms.positive_quantile(e, 1.0 / 3.0),
-        histograms.positive_quantile(e, 2.0 / 3.0),
-    )
-    below, above = e <= low, e >= high
-    low, high = (
-        histograms.positive_quantile(e[below], 0.5),
-        histograms.positive_quantile(e[above], 0.5),
-    )
+    below = e <= histograms.positive_quantile(e, 1.0 / 3.0)
+    above = e >= histograms.positive_quantile(e, 2.0 / 3.0)
+    low = histograms.positive_quantile(e[below], 0.5)
+    high = histograms.positive_quantile(e[above], 0.5)
     narrow = histograms.positive_quantile(r[below], GROWTH_QUANTILE)
     wide = histograms.positive_quantile(r[above], GROWTH_QUANTILE)
     if not (low > 0.0 and narrow > 0.0 and high > LEAST_GROWTH * low):
