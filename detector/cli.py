@@ -69,8 +69,7 @@ def run(config: ConfigOption = None) -> None:
         settings.prometheus, lambda outcome: telemetry.queries.labels(outcome).inc()
     )
     service = Service(settings, source, telemetry)
-    telemetry.registry.register(service.collector)
-    server = serve(settings.listen, telemetry.registry, lambda: service.ready)
+    server = serve(settings.listen, service.metrics, lambda: service.ready)
     stop = threading.Event()
     for number in (signals_module.SIGTERM, signals_module.SIGINT):
         signals_module.signal(number, lambda *_: stop.set())

@@ -157,7 +157,7 @@ class SignalRunner:
         self.dropped["limit"] += len(new[room:])
 
     def _log_changes(self, labels: tuple[Labels, ...], states: np.ndarray) -> None:
-        now = {key for key, state in zip(labels, states, strict=True) if state == State.ANOMALOUS}
+        now = {labels[s] for s in np.flatnonzero(states == int(State.ANOMALOUS))}
         for verb, keys in (("began", now - self._anomalous), ("ended", self._anomalous - now)):
             for key in sorted(keys):
                 log.info("anomaly %s signal=%s labels=%s", verb, self.signal.name, dict(key))

@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from prometheus_client import generate_latest
+
 from detector.conditions import Conditions
 from detector.discovery import Discovery, discover
 from detector.errors import ConfigError, DetectorError, SourceError
-from detector.export import FRESH_STEPS, Published, ScoreCollector
+from detector.export import FRESH_STEPS, Exposition, Published
 from detector.group_runner import GroupRunner
 from detector.prometheus import Prometheus, rules_source
 from detector.runner import SignalRunner
@@ -61,7 +63,7 @@ class Service:
         self.conditions = Conditions(source)
         self.telemetry = telemetry
         self.clock = clock
-        self.collector = ScoreCollector(
+        self.exposition = Exposition(
             FRESH_STEPS * settings.step + settings.delay + settings.step, clock
         )
         self.ready = False
@@ -87,6 +89,10 @@ class Service:
             stop.wait(min(max(due - self.clock(), 0.05), longest))
         for pool in (self._pool, self._rules_pool):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def metrics(self) -> bytes:
+        """Return what one scrape gets: the detector's own metrics, and the scores."""
+        return generate_latest(self.telemetry.registry) + self.exposition.text()
 
     @property
     def busy(self) -> bool:
@@ -142,7 +148,7 @@ class Service:
                 break
 
     def _shows_scores(self) -> bool:
-        return not self._runners or bool(self.collector.fresh())
+        return not self._runners or bool(self.exposition.fresh())
 
     def _submit(self, pool: Executor, call: Callable[..., T], *given: Any) -> Future[T]:
         task = pool.submit(call, *given)
@@ -154,8 +160,8 @@ class Service:
         return {name: r.newest for name, r in runners.items() if r.newest is not None}
 
     def _publish(self) -> None:
-        self.collector.publish(self._newest({**self._runners, **self._groups}))
-        self.telemetry.count_states(self.collector.states())
+        self.exposition.publish(self._newest({**self._runners, **self._groups}))
+        self.telemetry.count_states(self.exposition.states())
 
     def _refresh_signals(self, stop: threading.Event) -> None:
         """Take over added, changed and removed signals; on failure the known ones stay."""

@@ -9,7 +9,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from detector.errors import ConfigError
 
@@ -32,7 +32,7 @@ class _QuietHandler(WSGIRequestHandler):
 
 def serve(
     listen: str,
-    registry: CollectorRegistry,
+    metrics: Callable[[], bytes],
     ready: Callable[[], bool],
     posts: Mapping[str, Post] | None = None,
     healthy: Callable[[], bool] = lambda: True,
@@ -43,8 +43,8 @@ def serve(
     ----------
     listen : str
         ``host:port``; port 0 picks a free one (see ``server_port`` of the result).
-    registry : CollectorRegistry
-        What /metrics shows.
+    metrics : callable
+        What /metrics shows, in the text format.
     ready : callable
         Whether /readyz answers 200 (else 503).
     posts : mapping, optional
@@ -68,7 +68,7 @@ def serve(
                 status, text = "405 Method Not Allowed", "POST only"
             body, kind = f"{text}\n".encode(), "text/plain; charset=utf-8"
         elif path == "/metrics":
-            status, body, kind = "200 OK", generate_latest(registry), CONTENT_TYPE_LATEST
+            status, body, kind = "200 OK", metrics(), CONTENT_TYPE_LATEST
         elif path == "/healthz":
             good = healthy()
             status = "200 OK" if good else "503 Service Unavailable"

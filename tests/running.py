@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from synthetic import DAY, MONDAY
 
@@ -36,7 +35,6 @@ class Running:
             transport,
         )
         self.service = Service(self.settings, source, self.telemetry, lambda: self.now)
-        self.telemetry.registry.register(self.service.collector)
 
     def cycle(self, time: float | None = None) -> Running:
         """Run one cycle with all that a step at `time` needs complete."""
@@ -45,7 +43,7 @@ class Running:
         return self
 
     def metrics(self) -> Metrics:
-        text = generate_latest(self.telemetry.registry).decode()
+        text = self.service.metrics().decode()
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in text_string_to_metric_families(text)

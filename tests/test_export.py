@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import goldens
 import numpy as np
-from prometheus_client import CollectorRegistry, generate_latest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
-from detector.export import Published, ScoreCollector
+from detector.export import Exposition, Published
+from detector.labels import output_labels
 from detector.names import CHANNELS, State
 from detector.score import GONE
 from detector.series import Scores, Signal
@@ -41,29 +45,32 @@ ROWS = scores(
 class Exposed:
     def __init__(self) -> None:
         self.now = NOW + 30.0
-        self.collector = ScoreCollector(270, lambda: self.now)
-        self.registry = CollectorRegistry()
-        self.registry.register(self.collector)
+        self.exposition = Exposition(270, lambda: self.now)
 
     @property
     def text(self) -> str:
-        return generate_latest(self.registry).decode()
+        return self.exposition.text().decode()
+
+    def read(self, name: str) -> list[Sample]:
+        """Return the samples of a metric as the client library reads them."""
+        families = {one.name: one for one in text_string_to_metric_families(self.text)}
+        return list(families[name].samples)
 
 
 def test_golden_text() -> None:
     exposed = Exposed()
     other = Signal("errors", "errors", ())
     quiet = scores(({"job": "a"}, 0.0, 0.0, 0.0, 0.02, 0.0, State.OK))
-    exposed.collector.publish(
+    exposed.exposition.publish(
         {"rps": Published(SIGNAL, ROWS, NOW), "errors": Published(other, quiet, NOW)}
     )
     goldens.check("metrics.txt", exposed.text)
-    assert exposed.collector.states() == {0: 2, 1: 1, 2: 1, 3: 1}
+    assert exposed.exposition.states() == {0: 2, 1: 1, 2: 1, 3: 1}
 
 
 def test_there_are_no_timestamps_and_no_nan() -> None:
     exposed = Exposed()
-    exposed.collector.publish({"rps": Published(SIGNAL, ROWS, NOW)})
+    exposed.exposition.publish({"rps": Published(SIGNAL, ROWS, NOW)})
     samples = [line for line in exposed.text.splitlines() if not line.startswith("#")]
     assert samples
     assert str(NOW) not in exposed.text
@@ -82,23 +89,78 @@ def test_only_the_newest_step_counts() -> None:
             for name in ("observed", "expected", "lower", "upper", "score", "evidence", "state")
         },
     )
-    exposed.collector.publish({"rps": Published(SIGNAL, both, NOW)})
+    exposed.exposition.publish({"rps": Published(SIGNAL, both, NOW)})
     assert 'anomaly_observed{instance="",job="a",kind="traffic",signal="rps"} 2.0' in exposed.text
     assert 'channel="' not in exposed.text
 
 
 def test_scores_too_old_or_of_the_future_are_withdrawn() -> None:
     exposed = Exposed()
-    exposed.collector.publish({"rps": Published(SIGNAL, ROWS, NOW)})
+    exposed.exposition.publish({"rps": Published(SIGNAL, ROWS, NOW)})
     for age, shown in ((30, True), (270, True), (271, False), (-270, True), (-271, False)):
         exposed.now = NOW + age
         assert ("anomaly_score{" in exposed.text) == shown, age
-        assert (exposed.collector.states() != {}) == shown
+        assert (exposed.exposition.states() != {}) == shown
 
 
 def test_what_is_published_replaces_everything() -> None:
     exposed = Exposed()
-    exposed.collector.publish({"rps": Published(SIGNAL, ROWS, NOW)})
-    exposed.collector.publish({})
+    exposed.exposition.publish({"rps": Published(SIGNAL, ROWS, NOW)})
+    exposed.exposition.publish({})
     assert "anomaly_score{" not in exposed.text
     assert "# TYPE anomaly_score gauge" in exposed.text
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True), st.text(max_size=8), max_size=4
+        ),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda labels: tuple(sorted(labels.items())),
+    ),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=4, max_size=4),
+)
+def test_a_reader_gets_back_what_was_published(
+    sets: list[dict[str, str]], values: list[float]
+) -> None:
+    """Any label value, any number: the client library reads the text as it was meant."""
+    exposed = Exposed()
+    made = scores(
+        *(
+            (own, value, 1.0, 0.0, 2.0, 0.5, State.OK)
+            for own, value in zip(sets, values, strict=False)
+        )
+    )
+    exposed.exposition.publish({"rps": Published(SIGNAL, made, NOW)})
+    read = [(sample.labels, sample.value) for sample in exposed.read("anomaly_observed")]
+    wanted = [output_labels(key, "rps", "traffic") for key in made.labels]
+    assert read == list(zip(wanted, values, strict=False))
+
+
+def test_labels_follow_the_series() -> None:
+    """Texts are kept from scrape to scrape: not for other series, another kind, or a new signal."""
+    exposed = Exposed()
+
+    def shown(job: str, signal: Signal = SIGNAL) -> bool:
+        one = scores(({"job": job}, 1.0, 1.0, 0.0, 2.0, 0.5, State.OK))
+        exposed.exposition.publish({signal.name: Published(signal, one, NOW)})
+        (state,) = exposed.read("anomaly_state")
+        own = {"job": job, "instance": "", "kind": signal.kind, "signal": signal.name}
+        return bool(state.labels == own)
+
+    assert shown("a")
+    assert shown("b")
+    assert shown("b", replace(SIGNAL, kind="errors"))
+    exposed.exposition.publish({})
+    assert shown("b")
+
+
+def test_the_channels_of_a_group_may_have_any_name() -> None:
+    exposed = Exposed()
+    one = scores(({"job": "a"}, 1.0, 1.0, 0.0, 2.0, 1.5, State.ANOMALOUS))
+    one = replace(one, evidence=np.array([[[0.5, 0.5]]]))
+    exposed.exposition.publish({"g": Published(SIGNAL, one, NOW, ('"quoted"', "back\\slash"))})
+    channels = [sample.labels["channel"] for sample in exposed.read("anomaly_evidence")]
+    assert channels == ['"quoted"', "back\\slash"]

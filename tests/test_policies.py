@@ -214,7 +214,7 @@ def test_masks_are_the_same_live_replayed_and_after_a_restart(server: Server) ->
     rows: dict[tuple[str, Any, int], tuple[float, ...]] = {}
     for now in range(start, NOW + 1, 60):
         live.cycle(now)
-        for found in live.service.collector.fresh():
+        for found in live.service.exposition.fresh():
             rows |= final_rows(found.signal.name, found.scores)
     source = Prometheus(live.settings.prometheus)
     compared = 0

@@ -106,7 +106,7 @@ def test_a_live_run_gives_the_rows_of_a_replay(server: Server) -> None:
         if NOW - 1900 < now < NOW - 1600:
             continue
         live.cycle(now)
-        for found in live.service.collector.fresh():
+        for found in live.service.exposition.fresh():
             assert found.time == now
             rows |= final_rows(found.signal.name, found.scores)
     assert live.get("detector_fits_total") >= 4
@@ -250,7 +250,7 @@ def test_awkward_labels_survive_a_real_scrape(
     one = run(
         rules={"enabled": False}, signals=[{"name": "rps", "kind": "traffic", "query": "rps"}]
     ).cycle()
-    web = serve("127.0.0.1:0", one.telemetry.registry, lambda: True)
+    web = serve("127.0.0.1:0", one.service.metrics, lambda: True)
     try:
         scrape = (
             "[{job_name: detector, honor_labels: true, "
@@ -441,7 +441,7 @@ def test_a_name_given_twice_at_start_ends_the_service(
 def test_unreachable_at_start_and_in_between(new_server: Callable[..., Server]) -> None:
     server = new_server()
     one = Running(server.url)
-    web = serve("127.0.0.1:0", one.telemetry.registry, lambda: one.service.ready)
+    web = serve("127.0.0.1:0", one.service.metrics, lambda: one.service.ready)
     ready = f"http://127.0.0.1:{web.server_port}/readyz"
     try:
         one.cycle()
@@ -475,7 +475,7 @@ def test_unreachable_at_start_and_in_between(new_server: Callable[..., Server]) 
         one.cycle(NOW + 360)
         # The missed steps were evaluated in order: the outage has been going on for some.
         assert one.get("anomaly_state", job="a") == State.ANOMALOUS
-        newest = one.service.collector.fresh()[0].scores
+        newest = one.service.exposition.fresh()[0].scores
         assert newest.times[-6:].tolist() == late.tolist()
         assert newest.state[0, -6:].tolist()[3:] == [1, 1, 1]
         assert one.get("detector_fits_total") == 1

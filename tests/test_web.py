@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
 
 from detector.errors import ConfigError
 from detector.web import serve
@@ -16,9 +15,7 @@ from detector.web import serve
 class Site:
     def __init__(self) -> None:
         self.ready = False
-        registry = CollectorRegistry()
-        Gauge("some_metric", "Help.", registry=registry).set(1)
-        self.server = serve("127.0.0.1:0", registry, lambda: self.ready)
+        self.server = serve("127.0.0.1:0", lambda: b"some_metric 1.0\n", lambda: self.ready)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.server.server_port}")
 
 
@@ -61,6 +58,6 @@ def test_an_address_that_cannot_be_bound_is_one_line() -> None:
         port = taken.getsockname()[1]
         for listen in (f"127.0.0.1:{port}", "127.0.0.1:99999", "no.such.host.invalid:0"):
             with pytest.raises(ConfigError, match="choose another address") as caught:
-                serve(listen, CollectorRegistry(), lambda: True)
+                serve(listen, bytes, lambda: True)
             assert listen in str(caught.value)
             assert "\n" not in str(caught.value)

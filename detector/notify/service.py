@@ -9,6 +9,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from prometheus_client import generate_latest
+
 from detector.errors import ConfigError
 from detector.notify import apprise_sender
 from detector.notify.dead import DeadLetters
@@ -103,7 +105,7 @@ class Notifier:
             thread.start()
         self._server = serve(
             self._settings.notify.listen,
-            self.telemetry.registry,
+            lambda: generate_latest(self.telemetry.registry),
             lambda: self.healthy,
             {"/alerts": self._receiver.post},
             lambda: self.healthy,
