@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from detector.backtest.options import backtest
-from detector.errors import DetectorError
+from detector.command_line import VersionOption, invoke
 from detector.options import ConfigOption, JsonOption
 
 app = typer.Typer(
@@ -32,15 +32,12 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; an error is one line on stderr and an exit code."""
-    try:
-        app()
-    except DetectorError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"error: {error}", style="bold red", markup=False
-        )
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    invoke(app)
+
+
+@app.callback()
+def _options(version: VersionOption = False) -> None:
+    pass
 
 
 @app.command()

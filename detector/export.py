@@ -78,9 +78,10 @@ class Exposition:
     def states(self) -> dict[int, int]:
         """Return how many exposed series are in each state."""
         newest = [published.scores.state[:, -1] for published in self.fresh()]
-        states, counts = np.unique(np.concatenate([[], *newest]).astype(int), return_counts=True)
-        found = zip(states.tolist(), counts.tolist(), strict=True)
-        return {state: count for state, count in found if state != GONE}
+        if not newest:
+            return {}
+        counts = np.bincount(np.concatenate(newest).astype(int) - GONE)
+        return {place + GONE: n for place, n in enumerate(counts.tolist()) if place and n}
 
     def text(self) -> bytes:
         """Return all metrics of one scrape, O(series); a number that is none is left out."""

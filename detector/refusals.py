@@ -21,7 +21,9 @@ def refusal(where: str, status: int, said: str, query: str, advice: str) -> Sour
     if status == 422:
         return SourceError(f"{where}: {about}{said}", reason="execution")
     if status in (503, 504):
-        return SourceError(f"{where}: {about}{said or 'overloaded'}", reason="timeout")
+        return SourceError(
+            f"{where}: {about}{said or 'still starting or overloaded; try again'}", reason="timeout"
+        )
     return SourceError(
         f"{where}: unexpected answer {' '.join(f'HTTP {status} {said}'.split())}; {advice}",
         reason="bad_response",

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from detector.errors import ConfigError, DetectorError
+from detector.command_line import VersionOption, invoke
+from detector.errors import ConfigError
 from simulator import churn_cli, feedback_cli
 from simulator.options import (
     TOKEN_FILE,
@@ -248,17 +249,19 @@ def demo(
 def main() -> None:
     """Run the command line; every error of ours is one line and its exit code."""
     try:
-        app()
-    except DetectorError as error:
-        typer.echo(f"simulator: {error}", err=True)
-        sys.exit(error.exit_code)
+        invoke(app)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in {"simulator", "detector"}:
             raise
         typer.echo(
-            f"simulator: {error.name} is not installed; run: pip install '.[simulator]'", err=True
+            f"error: {error.name} is not installed; run: pip install '.[simulator]'", err=True
         )
         sys.exit(2)
+
+
+@app.callback()
+def _options(version: VersionOption = False) -> None:
+    pass
 
 
 def _phase(at: str | None, phase: float | None, until: float | None = None) -> float:

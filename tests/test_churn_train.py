@@ -160,7 +160,7 @@ def test_the_command_ends_with_2_and_one_line(frame: pd.DataFrame, tmp_path: Pat
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        f"simulator: {path} lacks the column TENURE; "
+        f"error: {path} lacks the column TENURE; "
         "it must be a Train.csv of the Expresso churn challenge"
     ]
     assert not (tmp_path / "model").exists()

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -28,6 +29,26 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith("DETECTOR_"):
             monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--nope"], "No such option: --nope; see detector run --help"),
+        (["bogus"], "No such command 'bogus'; see detector --help"),
+        (["run", "--config"], "Option '--config' requires an argument; see detector --help"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(
+    detector: Callable[..., Result], arguments: list[str], message: str
+) -> None:
+    code, out, err = detector(*arguments)
+    assert (code, out) == (2, "")
+    assert message in one_line(err)
+
+
+def test_the_version_is_that_of_the_package(detector: Callable[..., Result]) -> None:
+    assert detector("--version") == (0, f"{version('prometheus-anomaly-detector')}\n", "")
 
 
 @pytest.mark.parametrize("command", ["run", "check", "signals"])

@@ -277,9 +277,10 @@ def test_the_list_teaches_every_fault() -> None:
     [
         (["inject", "latncy"], 2, "did you mean latency"),
         (["inject"], 2, "--list"),
-        (["inject", "latency", "--size", "big"], 2, "Usage:"),
+        (["inject", "latency", "--size", "big"], 2, "see simulator inject --help"),
         (["bogus"], 2, "No such command"),
-        (["run"], 2, "Usage:"),
+        (["feedback"], 2, "erase"),
+        (["run"], 2, "Missing option '--target'; see simulator run --help"),
         (["run", "--target", "nowhere"], 2, "is no URL"),
         (["run", "--target", "http://x:99999"], 2, "--target 'http://x:99999' is no URL"),
         (["run", "--target", "http://x", "--host", ""], 2, "--host is empty"),
@@ -304,7 +305,9 @@ def test_command_line_errors(
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == code
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("Usage:") or said.count("\n") == 1
 
 
 def test_inject_from_the_command_line(

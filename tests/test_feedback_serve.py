@@ -272,7 +272,7 @@ def test_the_commands_speak_in_one_line(
     assert simulator("migrate", "base", *where)[0] == 0
     assert simulator("migrate", "7", *where) == (
         2,
-        "simulator: there is no revision 7; choose of base, 0001",
+        "error: there is no revision 7; choose of base, 0001",
     )
     away = ("--feedback-database", "postgresql://tester@127.0.0.1:9/none")
     code, line = simulator("migrate", *away)

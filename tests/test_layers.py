@@ -69,7 +69,7 @@ ORDER = [
         "discovery",
         "export",
     ],
-    ["options", "tables", "finding", "coverage", "condition_check", "report", "printing"],
+    ["options", "command_line", "tables", "finding", "coverage", "condition_check", "report", "printing"],
     [
         "backtest.recording",
         "backtest.exports",
