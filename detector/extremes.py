@@ -83,12 +83,15 @@ def fit_patience(x: Float, day: int, sensitivity: float) -> tuple[float, int]:
     longest = np.zeros(days)
     last = np.nan
     run = 0
-    for t in range(n):
-        if x[t] == x[t]:
-            run = run + 1 if x[t] == last else 1
-            last = x[t]
-            d = (n - 1 - t) // day
-            longest[d] = max(longest[d], run)
+    for d in range(days - 1, -1, -1):
+        most = 0
+        for t in range(max(n - (d + 1) * day, 0), n - d * day):
+            v = x[t]
+            known = v == v
+            run = run + 1 if v == last else (1 if known else run)
+            last = v if known else last
+            most = run if known and run > most else most
+        longest[d] = most
     known = longest[longest > 0.0]
     if known.shape[0] == 0:
         return np.inf, 0

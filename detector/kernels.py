@@ -24,6 +24,17 @@ Z_LIMIT = 20.0
 # An expected value is taken for no less, and no more, than these shares of the usual one when the
 # scale follows it.
 NARROWEST, WIDEST = 0.05, 20.0
+# Bits of a float32: of the root of a half, and those after the exponent.
+ROOT_OF_HALF, MANTISSA = 0x3F3504F3, 0x7FFFFF
+LOG_2 = np.float32(math.log(2.0))
+# Of log(1 + f) / f, the highest power first.
+LOG_SERIES = tuple(
+    np.float32(c)
+    for c in (
+        0.0874394535, -0.143773306, 0.149490955, -0.16560696, 0.199569775, -0.250021535,
+        0.333341833, -0.49999987, 0.999999974,
+    )
+)  # fmt: skip
 # Samples of a series that are in the fastest cache together with what is made of them.
 PIECE = 1024
 
@@ -77,6 +88,31 @@ def widening(expected: float, growth: Float) -> float:
         return 1.0
     share = min(max(expected / growth[1], NARROWEST), WIDEST)
     return share if growth[0] == 1.0 else math.sqrt(share)
+
+
+@jit
+def logarithms(values: Single) -> None:
+    """Natural logarithms of positive normal numbers, in place, within 1e-6; NaN stays.
+
+    Notes
+    -----
+    A number is ``2**e * (1 + f)`` with ``1 + f`` between the roots of a half and of two, and
+    ``log(1 + f) / f`` a polynomial, fitted at Chebyshev's points to 1e-8. Without a branch or a
+    call these are vector operations, where the library's logarithm takes one number at a time.
+    """
+    bits = values.view(np.int32)
+    parts = np.empty(values.shape[0], np.float32)
+    part_bits = parts.view(np.int32)
+    for k in range(values.shape[0]):
+        above = bits[k] - ROOT_OF_HALF
+        part_bits[k] = (above & MANTISSA) + ROOT_OF_HALF
+        e = np.float32(above >> 23)
+        f = parts[k] - np.float32(1.0)
+        log = np.float32(0.0)
+        for c in LOG_SERIES:
+            log = log * f + c
+        log = log * f + e * LOG_2
+        values[k] = log if values[k] == values[k] else values[k]
 
 
 @jit

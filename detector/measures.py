@@ -22,7 +22,7 @@ from detector.channels import (
     Normal,
     State,
 )
-from detector.kernels import jit
+from detector.kernels import jit, logarithms
 from detector.series import Float
 
 # What the jump does not predict is at least this many scales.
@@ -148,9 +148,12 @@ def _fit_spread(relative: kernels.Single, spread: Float) -> None:
     usual = histograms.positive_quantile(relative, 0.5)
     if not usual > 0.0:
         return
-    for k in range(relative.shape[0]):
-        relative[k] = abs(math.log(relative[k] / usual))
+    logarithms(relative)
     spread[0] = math.log(usual)
-    spread[1] = max(1.4826 * histograms.positive_quantile(relative, 0.5), LEAST_LOG_SPREAD)
+    middle = np.float32(spread[0])
     for k in range(relative.shape[0]):
-        relative[k] /= spread[1]
+        relative[k] = abs(relative[k] - middle)
+    spread[1] = max(1.4826 * histograms.positive_quantile(relative, 0.5), LEAST_LOG_SPREAD)
+    unit = np.float32(1.0 / spread[1])
+    for k in range(relative.shape[0]):
+        relative[k] *= unit

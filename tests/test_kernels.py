@@ -284,6 +284,15 @@ def test_what_every_fourth_day_shows_is_no_rarer_than_that() -> None:
 
 
 @examples(100)
+@given(st.lists(st.floats(2.0**-126, 2.0**127, width=32) | st.just(NAN), max_size=60))
+def test_logarithms(values: list[float]) -> None:
+    found = np.array(values, np.float32)
+    wanted = np.log(found.astype(float))
+    kernels.logarithms(found)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+@examples(100)
 @given(
     z=runs_of(st.floats(-3, 3) | st.sampled_from([0.0, 3.0, -3.0]), 80),
     order=st.integers(1, 12),

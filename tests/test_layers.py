@@ -69,7 +69,16 @@ ORDER = [
         "discovery",
         "export",
     ],
-    ["options", "command_line", "tables", "finding", "coverage", "condition_check", "report", "printing"],
+    [
+        "options",
+        "command_line",
+        "tables",
+        "finding",
+        "coverage",
+        "condition_check",
+        "report",
+        "printing",
+    ],
     [
         "backtest.recording",
         "backtest.exports",

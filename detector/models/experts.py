@@ -58,8 +58,6 @@ def forecasts_of(
     """
     n = x.shape[0]
     per_week = week // day
-    forecasts[:] = np.nan
-    latest[:] = np.nan
     smooth = np.empty(n)
     medians.running_mean(x, min(day // 96, MOST_POOLED), smooth)
     blocks = n // block
@@ -119,6 +117,9 @@ def forecasts_of(
             latest[k] *= own
             # The level of now says little of the day after next, which may be a Monday.
             latest[k, day + 1 :] = np.nan
+    else:
+        forecasts[5:] = np.nan
+        latest[5:] = np.nan
 
 
 @jit

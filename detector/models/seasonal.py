@@ -190,8 +190,9 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
     """Return the winsorised standard deviation of the residuals, not below the floors of x."""
     n = x.shape[0]
     a = np.abs(last - expected)
-    for t in range(a.shape[0]):
-        a[t] /= kernels.widening(expected[t], growth)
+    if growth[0] > 0.0:
+        for t in range(a.shape[0]):
+            a[t] /= kernels.widening(expected[t], growth)
     cap = histograms.positive_quantile(a, WINSOR_QUANTILE)
     if math.isnan(cap):
         return np.nan
