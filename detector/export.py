@@ -106,16 +106,7 @@ class Exposition:
                     f"{name}{written[s]} {value!r}\n"
                     for s, value in zip(shown.tolist(), newest[shown].tolist(), strict=True)
                 ]
-            anomalous = np.flatnonzero(state == int(names.State.ANOMALOUS)).tolist()
-            if anomalous:
-                channels = _written([{names.CHANNEL: channel} for channel in published.channels])
-                lines[names.EVIDENCE] += [
-                    f"{names.EVIDENCE}{channel[:-1]},{written[s][1:]} {share!r}\n"
-                    for s in anomalous
-                    for channel, share in zip(
-                        channels, scores.evidence[s, -1].tolist(), strict=True
-                    )
-                ]
+            lines[names.EVIDENCE] += _evidence(published, written)
         return "".join(line for family in lines.values() for line in family).encode()
 
     def _labels(self, published: Published) -> list[str]:
@@ -126,6 +117,20 @@ class Exposition:
             texts = _written([output_labels(key, signal.name, signal.kind) for key in labels])
             known = self._written[signal.name] = labels, signal.kind, texts
         return known[2]
+
+
+def _evidence(published: Published, written: Sequence[str]) -> list[str]:
+    """Return a line for each channel of each anomalous series."""
+    scores = published.scores
+    anomalous = np.flatnonzero(scores.state[:, -1] == int(names.State.ANOMALOUS)).tolist()
+    if not anomalous:
+        return []
+    channels = _written([{names.CHANNEL: channel} for channel in published.channels])
+    return [
+        f"{names.EVIDENCE}{channel[:-1]},{written[s][1:]} {share!r}\n"
+        for s in anomalous
+        for channel, share in zip(channels, scores.evidence[s, -1].tolist(), strict=True)
+    ]
 
 
 class _Family(Collector):
