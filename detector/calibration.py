@@ -33,7 +33,7 @@ from detector.channels import (
     push,
 )
 from detector.combination import combined, hush, smoothed, weigh
-from detector.extremes import fit_patience, fit_reach
+from detector.extremes import fit_crowd, fit_patience, fit_reach
 from detector.kernels import Z_LIMIT, jit
 from detector.measures import measure
 from detector.references import course_evidence, fit_courses, fit_windows
@@ -94,6 +94,7 @@ def calibrate(
                 b = interpolated(expected[s], normal.table[s], level, cells[k] + 1, first)
                 a += parts[k] * (b - a)
             z[k] = a
+        fit_crowd(recent[s], z, day, sensitivity, normal.crowd[s])
         _in_scales(recent[s], normal.growth[s], normal.scale[s], z, wider)
         known = measure(recent[s], z, wider, normal, state, s, past)
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD):

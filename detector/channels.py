@@ -58,6 +58,7 @@ class Normal(NamedTuple):
     centre and unit of courses; tails : float64[S, C, 4]; trust : float64[S];
     edge : float64[S], evidence that scores 1; reference : float64[S, 2], see `Baseline`;
     reach : float64[S, 2, 2], extremes of the past, see `extremes.fit_reach`;
+    crowd : float64[S, 2], events that are too many, see `extremes.fit_crowd`;
     patience : float64[S], equal samples in a row that score 1, see `extremes.fit_patience`;
     band : float64[S, 2], deviation in scales, above and below, that scores 1 when held for five
     steps.
@@ -80,6 +81,7 @@ class Normal(NamedTuple):
     edge: Float
     reference: Float
     reach: Float
+    crowd: Float
     patience: Float
     band: Float
 

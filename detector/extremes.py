@@ -5,10 +5,12 @@ Letters: as in `detector.channels`.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from detector import kernels
-from detector.channels import Limits
+from detector.channels import ORDER, SPREAD_STEPS, Limits, push
 from detector.kernels import jit
 from detector.series import Float
 
@@ -16,6 +18,11 @@ from detector.series import Float
 DAYS_WITHIN = 0.9
 # Far is half of the value where it falls, and half of the usual range where it rises.
 FAR = 0.5
+# Samples above zero are events where at most this share of all are, few of these foreseen, and
+# they last ten minutes at most, or two samples: a rate shows one for as long as its window is.
+SPARSE = 0.2
+FORESEEN = 0.2
+EVENT_DAY_SHARE = 144
 # As many equal samples in a row may be chance.
 LEAST_RUN = 7.0
 # It says no more beyond twice that.
@@ -58,10 +65,111 @@ def fit_reach(x: Float, day: int, sensitivity: float, reach: Float) -> None:
         return
     high = kernels.quantile(highest[:known], DAYS_WITHIN)
     low = kernels.quantile(lowest[:known], 1.0 - DAYS_WITHIN)
+    rise = max(FAR * (high - low), chance(x, high))
     reach[0, 0] = high
-    reach[0, 1] = FAR * (high - low) / sensitivity
+    reach[0, 1] = rise / sensitivity
     reach[1, 0] = low
     reach[1, 1] = FAR / sensitivity
+
+
+@jit
+def chance(x: Float, mark: float) -> float:
+    """How far above a mark a count that is mostly zero gets by chance; 0 for what is no such count.
+
+    Three standard deviations of a Poisson variable of that size, in units of the smallest sample
+    above zero: one event for a count, one in the range for a rate.
+    """
+    zeros = 0
+    known = 0
+    unit = np.inf
+    for v in x:
+        known += v == v
+        zeros += v == 0.0
+        unit = v if 0.0 < v < unit else unit
+    if 2 * zeros < known or not mark > 0.0:
+        return 0.0
+    # The root of the product, which may leave the floating range.
+    return 3.0 * math.sqrt(mark) * math.sqrt(unit)
+
+
+@jit
+def fit_crowd(x: Float, expected: Float, day: int, sensitivity: float, crowd: Float) -> None:
+    """Learn how much of what comes now and then, unforeseen, is too much at a time.
+
+    A line of zeros with a short event here and there: each is rare, and none of them is news.
+    More of them are, close to each other: two usual ones beyond what nine of ten days have; and
+    one that does not end.
+
+    Parameters
+    ----------
+    x, expected : float64[R]
+        Samples on the step grid, and what was expected of them.
+    day : int
+        Samples per day.
+    sensitivity : float
+        Of the policy.
+    crowd : float64[2]
+        Output, for `alone`: what is too much, in the unit of the samples, and how many samples
+        an event may last, twice the usual; zeros for a series of another kind.
+    """
+    crowd[:] = 0.0
+    n = x.shape[0]
+    known = 0
+    number = 0
+    foreseen = 0
+    for t in range(n):
+        if x[t] < 0.0:
+            return
+        known += x[t] == x[t]
+        number += x[t] > 0.0
+        foreseen += x[t] > 0.0 and expected[t] > 0.5 * x[t]
+    if number == 0 or number > SPARSE * known or foreseen > FORESEEN * number:
+        return
+    days = -(-n // day)
+    most = np.zeros(days)
+    longest = np.zeros(days)
+    steps = np.zeros(SPREAD_STEPS)
+    last = np.nan
+    run = 0
+    for t in range(n):
+        if x[t] == x[t]:
+            push(steps, abs(x[t] - last) if last == last else 0.0)
+            last = x[t]
+            run = run + 1 if last > 0.0 else 0
+            d = (n - 1 - t) // day
+            most[d] = max(most[d], gathered(last, steps))
+            longest[d] = max(longest[d], run)
+    lasting = kernels.quantile(longest[longest > 0.0], 0.5)
+    if lasting <= max(day // EVENT_DAY_SHARE, 2):
+        usual = kernels.quantile(x[x > 0.0], 0.5)
+        crowd[0] = (kernels.quantile(most, DAYS_WITHIN) + 2.0 * usual) / sensitivity
+        crowd[1] = 2.0 * lasting
+
+
+@jit
+def alone(x: float, recent: Float, steps: Float, crowd: Float) -> bool:
+    """Whether a sample is at most one of those events that come now and then.
+
+    Parameters
+    ----------
+    x : float
+        The sample.
+    recent, steps : float64[ORDER], float64[SPREAD_STEPS]
+        Deviations and absolute steps, newest first, those of the sample included.
+    crowd : float64[2]
+        From `fit_crowd`.
+    """
+    if not gathered(x, steps) < crowd[0]:
+        return False
+    lasting = min(int(crowd[1]), ORDER - 1) + 1
+    return bool(recent[:lasting].min() <= 0.0)
+
+
+@jit
+def gathered(x: float, steps: Float) -> float:
+    """Sum of the events in the last steps: each goes up once and down once, but for the last."""
+    total: float = steps.sum() + x
+    return 0.5 * total
 
 
 @jit

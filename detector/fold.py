@@ -29,7 +29,7 @@ from detector.channels import (
     push,
 )
 from detector.combination import combined, hush, smoothed
-from detector.extremes import MOST, beyond, edges
+from detector.extremes import MOST, alone, beyond, edges
 from detector.kernels import Z_LIMIT, jit
 from detector.levels import CALM, EPISODE, SPENT, learn, level_of
 from detector.references import course_evidence, scaled
@@ -133,7 +133,8 @@ def fold(
             if centre == centre:
                 expected[s, t] = centre
                 up, down = limits.signs[0] == 1, limits.signs[1] == 1
-                upper[s, t] = min(centre + above, limits.limits[1]) if up else limits.limits[1]
+                shown = max(above, normal.crowd[s, 0])
+                upper[s, t] = min(centre + shown, limits.limits[1]) if up else limits.limits[1]
                 lower[s, t] = max(centre - below, limits.limits[0]) if down else limits.limits[0]
             r = x - centre
             if math.isnan(r):
@@ -154,6 +155,9 @@ def fold(
             observe(z, x, wider, normal, state, s, magnitudes)
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
                 found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
+            if SPREAD_STEPS <= state.run[s] < normal.patience[s]:
+                # As many equal samples are no surprise here: all of its steps are nothing yet.
+                found[SPREAD] = 0.0
             if normal.known[s, 0] > 0:
                 for i in range(width):
                     window[i] = state.recent[s, i]
@@ -178,11 +182,13 @@ def fold(
             trend = _trend(normal, state, limits, s)
             found[TREND] = trend
             broader = state.steps[s].mean() * wider - usual
-            counts = (
-                _counts(r, margin, limits)
-                or _counts(level_mean, margin, limits)
-                or (found[SPREAD] > normal.edge[s] and _counts(broader, margin, limits))
-                or _trend_counts(normal, state, limits, s)
+            counts = _trend_counts(normal, state, limits, s) or (
+                not alone(x, state.recent[s], state.steps[s], normal.crowd[s])
+                and (
+                    _counts(r, margin, limits)
+                    or _counts(level_mean, margin, limits)
+                    or (found[SPREAD] > normal.edge[s] and _counts(broader, margin, limits))
+                )
             )
             edge2 = normal.edge[s] * normal.edge[s]
             power = combined(found, weights, CHANNELS) / edge2

@@ -94,6 +94,7 @@ def prepare(
         edge=EDGE * (1.0 + CAUTION * short) / policy.sensitivity,
         reference=baseline.reference,
         reach=np.full((count, 2, 2), np.nan),
+        crowd=np.zeros((count, 2)),
         patience=np.full(count, np.inf),
         band=np.full((count, 2), np.inf),
     )

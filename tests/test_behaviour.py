@@ -147,3 +147,38 @@ def test_quiet_series_alert_at_most_once_in_ten_weeks(
     rows = np.array([made(times, 1000 + seed) for seed in range(series)])
     said = replayed(stacked(times, rows), kind, WEEK, end)
     assert sum(len(episodes(on)) for on in said.on) <= 0.1 * series * weeks
+
+
+def events(times: np.ndarray, per_day: float, seed: int) -> np.ndarray:
+    """Counts of what comes by chance, more by day than by night."""
+    season = 1 + 0.6 * np.sin(2 * np.pi * times / DAY)
+    rng = np.random.default_rng(seed)
+    return rng.poisson(per_day * MINUTE / DAY * season).astype(float)
+
+
+@pytest.mark.parametrize("per_day", [1, 4, 15, 40, 150, 400, 1500])
+def test_rare_events_alert_at_most_once_in_ten_weeks(per_day: float) -> None:
+    """An error now and then is no news, however rare each is."""
+    series, weeks = 10, 1
+    end = WEEK + weeks * 7 * DAY
+    times = np.arange(WEEK - 15 * DAY, end, MINUTE)
+    rows = np.array([events(times, per_day, seed) for seed in range(series)])
+    said = replayed(stacked(times, rows), "errors", WEEK, end)
+    assert sum(len(episodes(on)) for on in said.on) <= 0.1 * series * weeks
+
+
+@pytest.mark.parametrize("per_day", [1, 4, 15])
+@pytest.mark.parametrize("incident", ["one of seven", "a third of the minutes", "each minute"])
+def test_more_events_than_usual_alert(incident: str, per_day: float) -> None:
+    series, begin, minutes = 10, WEEK + 12 * HOUR, 30
+    times = np.arange(WEEK - 15 * DAY, begin + 2 * HOUR, MINUTE)
+    first = int(np.searchsorted(times, begin))
+    rows = np.array([events(times, per_day, seed) for seed in range(series)])
+    if incident == "one of seven":
+        rows[:, first] += 7
+    else:
+        every = 3 if incident == "a third of the minutes" else 1
+        rows[:, first : first + minutes : every] += every
+    said = replayed(stacked(times, rows), "errors", WEEK, begin + 2 * HOUR)
+    delays = [judge(said.times, on, Incident(begin, minutes * 60, 1)).delay for on in said.on]
+    assert [delay for delay in delays if delay is None or delay > 20] == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from evaluations import Line, states
@@ -10,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import grid, traffic
 
-from detector import extremes
-from detector.channels import SPIKE, SPREAD
+from detector import channels, extremes
+from detector.channels import ORDER, SPIKE, SPREAD, SPREAD_STEPS
 from detector.names import State
 from detector.score import limits_of
 from detector.series import Policy
@@ -176,3 +178,94 @@ def test_an_episode_beyond_the_past_lasts_until_it_is_back() -> None:
     assert states(made.feed([0.0] * 20))[1:] == [State.ANOMALOUS] * 19
     back = states(made.calm(8))
     assert back[-1] == State.OK
+
+
+def crowd_of(
+    x: Sequence[float], expected: float = 0.0, day: int = 288, sensitivity: float = 1.0
+) -> list[float]:
+    crowd = np.full(2, np.nan)
+    row = np.array(x, float)
+    extremes.fit_crowd(row, np.full(row.shape, expected), day, sensitivity, crowd)
+    return crowd.tolist()
+
+
+def rare(every: int, size: float = 1.0, days: int = 20) -> np.ndarray:
+    """Zeros, and every so many samples an event of this size."""
+    x = np.zeros(288 * days)
+    x[every // 2 :: every] = size
+    return x
+
+
+def test_two_events_more_than_nine_of_ten_days_have_are_too_many() -> None:
+    # Never two within ten steps; the mark is one event.
+    assert crowd_of(rare(100, 3.0)) == [9.0, 2.0]
+    # Two within ten steps, always; half of the sensitivity doubles it.
+    assert crowd_of(rare(8, 3.0)) == [12.0, 2.0]
+    assert crowd_of(rare(8, 3.0), sensitivity=0.5) == [24.0, 2.0]
+    # One day in twenty does not set the mark.
+    hurt = rare(100, 3.0)
+    hurt[1000:1009] = 50.0
+    assert crowd_of(hurt) == [9.0, 2.0]
+    gaps = rare(100, 3.0)
+    gaps[20:40] = np.nan
+    assert crowd_of(gaps) == [9.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        ([], 0.0),
+        ([np.nan] * 9, 0.0),
+        ([0.0] * 600, 0.0),
+        ([-1.0, *rare(100)], 0.0),
+        (rare(4), 0.0),
+        (rare(100), 0.6),
+        (np.repeat(rare(100), 3), 0.0),
+    ],
+    ids=["empty", "nothing", "zeros", "negative", "dense", "foreseen", "lasting"],
+)
+def test_only_what_comes_now_and_then_for_a_moment_is_an_event(
+    x: Sequence[float], expected: float
+) -> None:
+    assert crowd_of(x, expected)[0] == 0.0
+
+
+def test_an_event_is_alone_until_there_are_many_or_it_does_not_end() -> None:
+    crowd = np.array([3.0, 2.0])
+
+    def after(*samples: float) -> bool:
+        steps, recent = np.zeros(SPREAD_STEPS), np.zeros(ORDER)
+        last = 0.0
+        for x in samples:
+            channels.push(steps, abs(x - last))
+            channels.push(recent, x)
+            last = x
+        return extremes.alone(last, recent, steps, crowd)
+
+    assert after(1)
+    assert after(1, 0, 1)
+    assert not after(1, 0, 1, 0, 1)
+    assert not after(3)
+    assert after(1, 1)
+    assert not after(1, 1, 1)
+    assert after(1, 1, 0)
+
+
+def test_the_band_of_rare_events_reaches_to_what_is_too_many() -> None:
+    made = Line(rare(100, days=17))
+    expected, lower, upper = made.ahead()
+    assert (expected, lower <= 0.0, upper) == (0.0, True, 3.0)
+    quiet = made.feed([1, 0, 0, 1, 0, 0])
+    assert states(quiet) == [State.OK] * 6
+    assert (quiet.score < 1).all()
+    assert State.ANOMALOUS in states(made.feed([0] * 12 + [4, 4]))[-2:]
+
+
+def test_a_count_is_far_only_beyond_chance() -> None:
+    """Two where one was the most: no more than chance, for counts and for their rates."""
+    x = np.zeros(40)
+    x[::3] = 1.0
+    np.testing.assert_allclose(reach_of(x)[0], [1.0, 3.0])
+    np.testing.assert_allclose(reach_of(x / 300)[0], [1 / 300, 3 / 300])
+    np.testing.assert_allclose(reach_of(x + 1)[0], [2.0, 0.5])
+    assert extremes.chance(np.array([5e-324, 0.0, 1e308]), 1e308) < 1e9
