@@ -1,4 +1,5 @@
-"""What lies far beyond all of the past, however wide the band: outages, runaways, lines gone still.
+"""What the extremes of the past say: what is far beyond them, however wide the band (outages,
+runaways, lines gone still), and what is not, however rare (an event now and then).
 
 Letters: as in `detector.channels`.
 """
@@ -97,8 +98,8 @@ def fit_crowd(x: Float, expected: Float, day: int, sensitivity: float, crowd: Fl
     """Learn how much of what comes now and then, unforeseen, is too much at a time.
 
     A line of zeros with a short event here and there: each is rare, and none of them is news.
-    More of them are, close to each other: two usual ones beyond what nine of ten days have; and
-    one that does not end.
+    More of them are, close to each other: two large ones, as one in ten is, beyond what nine of
+    ten days have; and one that does not end.
 
     Parameters
     ----------
@@ -141,8 +142,8 @@ def fit_crowd(x: Float, expected: Float, day: int, sensitivity: float, crowd: Fl
             longest[d] = max(longest[d], run)
     lasting = kernels.quantile(longest[longest > 0.0], 0.5)
     if lasting <= max(day // EVENT_DAY_SHARE, 2):
-        usual = kernels.quantile(x[x > 0.0], 0.5)
-        crowd[0] = (kernels.quantile(most, DAYS_WITHIN) + 2.0 * usual) / sensitivity
+        large = kernels.quantile(x[x > 0.0], DAYS_WITHIN)
+        crowd[0] = (kernels.quantile(most, DAYS_WITHIN) + 2.0 * large) / sensitivity
         crowd[1] = 2.0 * lasting
 
 

@@ -196,6 +196,12 @@ def rare(every: int, size: float = 1.0, days: int = 20) -> np.ndarray:
     return x
 
 
+def test_sizes_that_differ_are_told_by_the_larger_ones() -> None:
+    x = rare(100)
+    x[x > 0] = 1.0 + np.arange(np.sum(x > 0)) % 10
+    assert crowd_of(x)[0] == pytest.approx(10.0 + 2 * 9.1, rel=0.05)
+
+
 def test_two_events_more_than_nine_of_ten_days_have_are_too_many() -> None:
     # Never two within ten steps; the mark is one event.
     assert crowd_of(rare(100, 3.0)) == [9.0, 2.0]
@@ -204,7 +210,7 @@ def test_two_events_more_than_nine_of_ten_days_have_are_too_many() -> None:
     assert crowd_of(rare(8, 3.0), sensitivity=0.5) == [24.0, 2.0]
     # One day in twenty does not set the mark.
     hurt = rare(100, 3.0)
-    hurt[1000:1009] = 50.0
+    hurt[1000:1004] = 50.0
     assert crowd_of(hurt) == [9.0, 2.0]
     gaps = rare(100, 3.0)
     gaps[20:40] = np.nan
