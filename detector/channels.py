@@ -93,7 +93,8 @@ class State(NamedTuple):
     hour : float64[S, 2, B], the current hour's; filled : int64[S, 2], how many of them;
     level : float64[S, 2], median of `blocks` and of `raw` (see `baseline.level_blocks`);
     recent : float64[S, ORDER], last deviations in scales, newest first;
-    steps : float64[S, SPREAD_STEPS], last absolute steps, newest first; last : float64[S];
+    steps : float64[S, SPREAD_STEPS], last absolute steps, newest first;
+    last, centre : float64[S], the last sample, and the last expected value;
     course : float64[S, N], samples of the last six hours on the profile grid, centred and scaled,
     newest first; shape : float64[S], evidence of that course;
     scores : float64[S, 2, SMOOTHED_STEPS], last scores before and after smoothing, newest first;
@@ -114,6 +115,7 @@ class State(NamedTuple):
     recent: Float
     steps: Float
     last: Float
+    centre: Float
     course: Float
     shape: Float
     scores: Float

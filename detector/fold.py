@@ -12,6 +12,7 @@ from detector.channels import (
     FLAT,
     JUMP,
     NOVELTY,
+    ORDER,
     PRIOR,
     SHAPE,
     SPIKE,
@@ -40,6 +41,9 @@ from detector.tails import tail_evidence
 LEAVE = 0.65
 # What the score of a deviation that does not count is capped at.
 CAPPED = 0.99
+# An expected value that moves by more than so many usual steps of the series makes a jump that is
+# not the series'.
+STEPS_MOVED = 3.0
 # The trend says no more beyond twice its edge.
 TREND_LIMIT = 2.0
 
@@ -123,10 +127,13 @@ def fold(
             apart = max(apart * normal.band[s].max(), limits.floors[0])
             centre = season + level_of(x, season, apart, state, s)
             centre = min(max(centre, limits.limits[0]), limits.limits[1])
+            moved = abs(centre - state.centre[s])
+            state.centre[s] = centre
             margin = max(limits.floors[0], limits.floors[1] * abs(centre))
             wider = kernels.widening(centre, normal.growth[s])
             scale = normal.scale[s] * wider
             usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * scale
+            moved -= STEPS_MOVED * usual
             edges(centre, usual, normal.reach[s], limits, far_edges)
             above = max(min(normal.band[s, 0] * scale, far_edges[0, 0] - centre), margin)
             below = max(min(normal.band[s, 1] * scale, centre - far_edges[1, 0]), margin)
@@ -153,6 +160,11 @@ def fold(
             # As with a flat line, standing still is a lack of something.
             stuck = min(state.run[s] / normal.patience[s], MOST) if limits.signs[1] == 1 else 0.0
             observe(z, x, wider, normal, state, s, magnitudes)
+            # What was expected steps where the past of its profile does, and the series may not.
+            if state.run[s] > ORDER:
+                magnitudes[JUMP] = 0.0
+            elif moved > 0.0:
+                magnitudes[JUMP] = _less(magnitudes[JUMP], moved / scale / normal.surprise[s])
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
                 found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
             if SPREAD_STEPS <= state.run[s] < normal.patience[s]:
@@ -235,6 +247,13 @@ def fold(
                 _share(found, weights, trend, far, said, normal.edge[s], evidence[s, t])
             if taking[t]:
                 learn(x, x - season, taught[s, t], positions[t], state, s)
+
+
+@jit
+def _less(signed: float, amount: float) -> float:
+    """A number nearer to zero by an amount, and not beyond."""
+    left = max(abs(signed) - amount, 0.0)
+    return left if signed > 0.0 else -left
 
 
 @jit

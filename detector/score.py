@@ -136,6 +136,7 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         recent=np.zeros((count, ORDER)),
         steps=np.zeros((count, SPREAD_STEPS)),
         last=np.full(count, np.nan),
+        centre=np.full(count, np.nan),
         course=np.zeros((count, SHAPE_BLOCKS * max(SHAPE_SECONDS // baseline.profile, 1))),
         shape=np.zeros(count),
         scores=np.zeros((count, 2, SMOOTHED_STEPS)),
