@@ -67,8 +67,8 @@ class Exposition:
     def publish(self, newest: dict[str, Published]) -> None:
         """Replace everything that is exposed, at once."""
         self._published = dict(newest)
-        for name in self._written.keys() - newest.keys():
-            self._written.pop(name, None)
+        # A copy first: scrapes add to it meanwhile.
+        self._written = {k: v for k, v in self._written.copy().items() if k in newest}
 
     def fresh(self) -> list[Published]:
         """Return what is exposed now."""

@@ -21,7 +21,6 @@ from detector.channels import (
     SUSTAINED,
     SUSTAINED_STEPS,
     TREND,
-    TREND_EDGE,
     Limits,
     Normal,
     State,
@@ -31,6 +30,7 @@ from detector.channels import (
 )
 from detector.combination import combined, hush, smoothed
 from detector.extremes import MOST, alone, beyond, edges
+from detector.floors import heard, passes, trend_counts, trend_of
 from detector.kernels import Z_LIMIT, jit
 from detector.levels import CALM, EPISODE, SPENT, learn, level_of
 from detector.references import course_evidence, scaled
@@ -44,8 +44,6 @@ CAPPED = 0.99
 # An expected value that moves by more than so many usual steps of the series makes a jump that is
 # not the series'.
 STEPS_MOVED = 3.0
-# The trend says no more beyond twice its edge.
-TREND_LIMIT = 2.0
 
 
 @jit
@@ -160,11 +158,8 @@ def fold(
             # As with a flat line, standing still is a lack of something.
             stuck = min(state.run[s] / normal.patience[s], MOST) if limits.signs[1] == 1 else 0.0
             observe(z, x, wider, normal, state, s, magnitudes)
-            # What was expected steps where the past of its profile does, and the series may not.
-            if state.run[s] > ORDER:
-                magnitudes[JUMP] = 0.0
-            elif moved > 0.0:
-                magnitudes[JUMP] = _less(magnitudes[JUMP], moved / scale / normal.surprise[s])
+            foreign = np.inf if state.run[s] > ORDER else moved / scale / normal.surprise[s]
+            magnitudes[JUMP] = _own(magnitudes[JUMP], foreign)
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
                 found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
             if SPREAD_STEPS <= state.run[s] < normal.patience[s]:
@@ -185,21 +180,21 @@ def fold(
             found[SHAPE] = state.shape[s]
             hush(found, state.loud[s], shaped)
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
-                if not _heard(magnitudes[c], limits):
+                if not heard(magnitudes[c], limits):
                     found[c] = 0.0
-            if not _heard(state.recent[s, :width].mean(), limits):
+            if not heard(state.recent[s, :width].mean(), limits):
                 found[NOVELTY] = 0.0
                 found[SHAPE] = 0.0
             level_mean = magnitudes[SUSTAINED] * scale
-            trend = _trend(normal, state, limits, s)
+            trend = trend_of(normal, state, limits, s)
             found[TREND] = trend
             broader = state.steps[s].mean() * wider - usual
-            counts = _trend_counts(normal, state, limits, s) or (
+            counts = trend_counts(normal, state, limits, s) or (
                 not alone(x, state.recent[s], state.steps[s], normal.crowd[s])
                 and (
-                    _counts(r, margin, limits)
-                    or _counts(level_mean, margin, limits)
-                    or (found[SPREAD] > normal.edge[s] and _counts(broader, margin, limits))
+                    passes(r, margin, limits)
+                    or passes(level_mean, margin, limits)
+                    or (found[SPREAD] > normal.edge[s] and passes(broader, margin, limits))
                 )
             )
             edge2 = normal.edge[s] * normal.edge[s]
@@ -250,48 +245,15 @@ def fold(
 
 
 @jit
-def _less(signed: float, amount: float) -> float:
-    """A number nearer to zero by an amount, and not beyond."""
-    left = max(abs(signed) - amount, 0.0)
-    return left if signed > 0.0 else -left
+def _own(jump: float, foreign: float) -> float:
+    """What is left of a jump without the part that is not the series'.
 
-
-@jit
-def _heard(signed: float, limits: Limits) -> bool:
-    """Whether a channel that points this way counts."""
-    return bool(limits.signs[0 if signed >= 0.0 else 1] == 1)
-
-
-@jit
-def _counts(deviation: float, margin: float, limits: Limits) -> bool:
-    """Whether a deviation passes the floors in a direction that counts."""
-    if deviation > 0.0:
-        return bool(deviation >= margin and limits.signs[0] == 1)
-    if deviation < 0.0:
-        return bool(-deviation >= margin and limits.signs[1] == 1)
-    # Exactly as expected: only a policy without floor lets other channels speak.
-    return bool(margin == 0.0 and limits.signs[0] == 1 and limits.signs[1] == 1)
-
-
-@jit
-def _trend(normal: Normal, state: State, limits: Limits, s: int) -> float:
-    """The day's level against that of the weeks, 1 at the edge of normal."""
-    move = state.level[s, 1] - normal.reference[s, 0]
-    if not limits.trend or math.isnan(move):
-        return 0.0
-    if not limits.signs[0 if move > 0.0 else 1]:
-        return 0.0
-    unit = max(normal.reference[s, 1], normal.scale[s])
-    trend: float = min(abs(move) / unit / TREND_EDGE, TREND_LIMIT)
-    return trend
-
-
-@jit
-def _trend_counts(normal: Normal, state: State, limits: Limits, s: int) -> bool:
-    """Whether the move of the level passes the floors."""
-    usual = normal.reference[s, 0]
-    margin = max(limits.floors[0], limits.floors[1] * abs(usual))
-    return bool(limits.trend and _counts(state.level[s, 1] - usual, margin, limits))
+    What was expected steps where the past of its profile does, and the series may stand still.
+    """
+    if not foreign > 0.0:
+        return jump
+    left = max(abs(jump) - foreign, 0.0)
+    return left if jump > 0.0 else -left
 
 
 @jit

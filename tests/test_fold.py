@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, MONDAY, grid, matrix, traffic
 
-from detector import names, score
+from detector import fold, names, score
 from detector.channels import (
     SMOOTHED_STEPS,
     SPREAD,
@@ -21,7 +21,8 @@ from detector.channels import (
     TREND,
     State,
 )
-from detector.fold import CAPPED, LEAVE, TREND_LIMIT
+from detector.floors import TREND_LIMIT
+from detector.fold import CAPPED, LEAVE
 from detector.kernels import NARROWEST, WIDEST
 from detector.models import seasonal
 from detector.models.baseline import level_blocks
@@ -504,3 +505,11 @@ def test_shape_remembers_hours_and_does_not_begin_at_the_boundary(ready: Line) -
     unusual.state.course[0] = 1e3
     unusual.calm(1)
     assert unusual.state.shape[0] > usual.state.shape[0]
+
+
+@pytest.mark.parametrize(
+    ("jump", "foreign", "left"),
+    [(5, 0, 5), (5, np.nan, 5), (5, -1, 5), (5, 2, 3), (-5, 2, -3), (5, 9, 0), (-5, np.inf, 0)],
+)
+def test_a_jump_is_left_what_is_the_series_own(jump: float, foreign: float, left: float) -> None:
+    assert fold._own(float(jump), float(foreign)) == left

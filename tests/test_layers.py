@@ -34,6 +34,7 @@ ORDER = [
         "channels",
         "combination",
         "extremes",
+        "floors",
         "references",
         "measures",
         "calibration",
