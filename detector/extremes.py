@@ -6,8 +6,6 @@ Letters: as in `detector.channels`.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from detector import kernels
@@ -66,31 +64,10 @@ def fit_reach(x: Float, day: int, sensitivity: float, reach: Float) -> None:
         return
     high = kernels.quantile(highest[:known], DAYS_WITHIN)
     low = kernels.quantile(lowest[:known], 1.0 - DAYS_WITHIN)
-    rise = max(FAR * (high - low), chance(x, high))
     reach[0, 0] = high
-    reach[0, 1] = rise / sensitivity
+    reach[0, 1] = FAR * (high - low) / sensitivity
     reach[1, 0] = low
     reach[1, 1] = FAR / sensitivity
-
-
-@jit
-def chance(x: Float, mark: float) -> float:
-    """How far above a mark a count that is mostly zero gets by chance; 0 for what is no such count.
-
-    Three standard deviations of a Poisson variable of that size, in units of the smallest sample
-    above zero: one event for a count, one in the range for a rate.
-    """
-    zeros = 0
-    known = 0
-    unit = np.inf
-    for v in x:
-        known += v == v
-        zeros += v == 0.0
-        unit = v if 0.0 < v < unit else unit
-    if 2 * zeros < known or not mark > 0.0:
-        return 0.0
-    # The root of the product, which may leave the floating range.
-    return 3.0 * math.sqrt(mark) * math.sqrt(unit)
 
 
 @jit

@@ -265,13 +265,3 @@ def test_the_band_of_rare_events_reaches_to_what_is_too_many() -> None:
     assert states(quiet) == [State.OK] * 6
     assert (quiet.score < 1).all()
     assert State.ANOMALOUS in states(made.feed([0] * 12 + [4, 4]))[-2:]
-
-
-def test_a_count_is_far_only_beyond_chance() -> None:
-    """Two where one was the most: no more than chance, for counts and for their rates."""
-    x = np.zeros(40)
-    x[::3] = 1.0
-    np.testing.assert_allclose(reach_of(x)[0], [1.0, 3.0])
-    np.testing.assert_allclose(reach_of(x / 300)[0], [1 / 300, 3 / 300])
-    np.testing.assert_allclose(reach_of(x + 1)[0], [2.0, 0.5])
-    assert extremes.chance(np.array([5e-324, 0.0, 1e308]), 1e308) < 1e9
