@@ -1,4 +1,4 @@
-"""Quantiles of many values in linear time, from a histogram over the bits of a float32.
+"""Quantiles of many values in linear time, as a histogram over the bits of a float32 has them.
 
 Each routine has a naive twin in tests/naive.py. NaN is a missing sample everywhere.
 """
@@ -11,95 +11,103 @@ import numpy as np
 
 from detector.kernels import Single, jit, quantile
 
-# Quantiles are read off a histogram over the bits of a float32: 32 buckets an octave.
+# Quantiles are those of a histogram over the bits of a float32: 32 buckets an octave.
 BUCKETS = 1280
 FIRST_BUCKET = (127 - 20) << 5
 SHIFT = 18
+ONE, NOTHING = np.float32(1.0), np.float32(0.0)
 # Values that are compared side by side.
-LANES = 16
+LANES = 64
 
 
 @jit
-def bucket(bits: int) -> int:
-    """Return the histogram bucket of a non-negative float32 given by its bits."""
-    return min(max((bits >> SHIFT) - FIRST_BUCKET, 0), BUCKETS - 1)
+def bucket_edge(bucket: int) -> np.float32:
+    """Where a bucket begins; the first has all below its end, the last all beyond its begin."""
+    bits = np.array([(FIRST_BUCKET + bucket) << SHIFT], np.int32)
+    return np.float32(bits.view(np.float32)[0])
 
 
 @jit
-def histogram(values: Single) -> np.ndarray:
-    """Count values that are not negative by `bucket`, int64[BUCKETS + 1]; the last are NaN.
+def histogram_quantile(values: Single, q: float) -> float:
+    """Quantile of values that are not negative, NaN left out, linear in its bucket (within 3 %).
+
+    0 where it lies in the first bucket, below which nothing is counted, and where there is none.
 
     Notes
     -----
-    Four histograms are filled in turn: an increment need not wait for the one before it.
+    The histogram is never filled: an increment waits for the one before it, where counting what
+    is below an edge is a vector operation, and eleven of them find the bucket by bisection.
     """
-    n = values.shape[0]
-    bits = values.view(np.int32)
-    places = np.empty(n, np.int32)
-    for i in range(n):
-        places[i] = bucket(bits[i]) if values[i] == values[i] else BUCKETS
-    counts = np.zeros((4, BUCKETS + 1), np.int32)
-    for i in range(n // 4):
-        for k in range(4):
-            counts[k, places[4 * i + k]] += 1
-    for i in range(n // 4 * 4, n):
-        counts[0, places[i]] += 1
-    total = np.empty(BUCKETS + 1, np.int64)
-    for b in range(BUCKETS + 1):
-        total[b] = counts[0, b] + counts[1, b] + counts[2, b] + counts[3, b]
-    return total
+    total = known_in(values)
+    target = q * total
+    seen = 0.0
+    upto = float(total)
+    low = 0
+    high = BUCKETS - 1
+    while low < high:
+        middle = (low + high) // 2
+        count = float(_below(values, bucket_edge(middle + 1)))
+        if count >= target:
+            high = middle
+            upto = count
+        else:
+            low = middle + 1
+            seen = count
+    if low == 0:
+        return 0.0
+    octave = (low + FIRST_BUCKET) >> 5
+    part = ((low + FIRST_BUCKET) & 31) + (target - seen) / (upto - seen)
+    value: float = math.ldexp(1.0 + part / 32.0, octave - 127)
+    return value
 
 
 @jit
-def histogram_quantile(counts: np.ndarray, total: int, q: float) -> float:
-    """Quantile of a histogram over `bucket`, linear inside a bucket (within 3 %)."""
-    target = q * total
-    seen = 0.0
-    for b in range(BUCKETS):
-        if counts[b] > 0 and seen + counts[b] >= target:
-            octave = (b + FIRST_BUCKET) >> 5
-            part = ((b + FIRST_BUCKET) & 31) + (target - seen) / counts[b]
-            value: float = math.ldexp(1.0 + part / 32.0, octave - 127)
-            return value if b > 0 else 0.0
-        seen += counts[b]
-    return 0.0
+def _below(values: Single, edge: np.float32) -> np.float32:
+    """How many values are below an edge, exactly for fewer than 2**24 of them."""
+    count = NOTHING
+    for i in range(values.shape[0]):
+        count += ONE if values[i] < edge else NOTHING
+    return count
+
+
+@jit
+def known_in(values: np.ndarray) -> int:
+    """How many values are not NaN."""
+    # By index: a loop over the values themselves does not become vector operations.
+    known = 0
+    for i in range(values.shape[0]):
+        known += values[i] == values[i]
+    return known
 
 
 @jit
 def largest_of(values: np.ndarray) -> float:
-    """Largest of values that are not negative, NaN left out; 0 when there is none.
+    """Largest of values that are not negative, NaN left out; NaN when there is none.
 
     Notes
     -----
     In lanes: a single maximum would wait for the comparison before it.
     """
-    lanes = np.zeros(LANES, values.dtype)
-    whole = values.shape[0] // LANES * LANES
-    for i in range(0, whole, LANES):
-        for k in range(LANES):
-            v = values[i + k]
-            lanes[k] = v if v > lanes[k] else lanes[k]
-    for i in range(whole, values.shape[0]):
-        v = values[i]
-        lanes[0] = v if v > lanes[0] else lanes[0]
-    largest = 0.0
+    lanes = np.full(LANES, -1.0, values.dtype)
+    for begin in range(0, values.shape[0], LANES):
+        part = values[begin : begin + LANES]
+        for k in range(part.shape[0]):
+            lanes[k] = part[k] if part[k] > lanes[k] else lanes[k]
+    largest = -1.0
     for k in range(LANES):
         largest = max(largest, float(lanes[k]))
-    return largest
+    return largest if largest >= 0.0 else np.nan
 
 
 @jit
 def positive_quantile(values: np.ndarray, q: float) -> float:
     """Quantile of values that are not negative, NaN left out, within 3 % and in linear time.
 
-    A histogram over forty octaves below the largest value; where the quantile lies below them
-    all, it is searched for exactly.
+    That of a histogram over forty octaves below the largest value; where it lies below them all,
+    it is searched for exactly.
     """
     largest = largest_of(values)
-    total = 0
-    for v in values:
-        total += v == v
-    if total == 0:
+    if math.isnan(largest):
         return np.nan
     unit = 2.0**20 / largest if largest > 0.0 else 0.0
     if not 0.0 < unit < np.inf:
@@ -107,6 +115,5 @@ def positive_quantile(values: np.ndarray, q: float) -> float:
     scaled = np.empty(values.shape[0], np.float32)
     for i in range(values.shape[0]):
         scaled[i] = values[i] * unit
-    counts = histogram(scaled)
-    found = histogram_quantile(counts, total, q) / unit
+    found = histogram_quantile(scaled, q) / unit
     return found if found > 0.0 else quantile(values[~np.isnan(values)], q)

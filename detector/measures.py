@@ -23,12 +23,14 @@ from detector.channels import (
     State,
 )
 from detector.kernels import jit, logarithms
-from detector.series import Float
+from detector.series import Float, Int
 
 # What the jump does not predict is at least this many scales.
 LEAST_SURPRISE = 0.02
 # One robust standard deviation of log spread is at least this.
 LEAST_LOG_SPREAD = 0.3
+# Beyond as many scales a deviation says no more of the next.
+MOST_CLEAN = 3.0
 
 
 @jit
@@ -50,7 +52,8 @@ def measure(
     x, z, wider : float64[R]
         Samples, deviations (NaN where there is none), and how wide the scale was.
     past : float32[C, R]
-        Output: magnitudes of spike, jump, sustained and spread, NaN where nothing is known.
+        Output: magnitudes of spike, jump, sustained and spread, NaN where nothing is known; the
+        other rows are not touched.
 
     Returns
     -------
@@ -58,52 +61,78 @@ def measure(
         Samples that were measured.
     """
     n = z.shape[0]
-    clean = np.where(np.isnan(z), 0.0, z)
+    clean = np.empty(n)
+    for k in range(n):
+        clean[k] = z[k] if z[k] == z[k] else 0.0
     predicted = np.zeros(n)
-    mean = np.zeros(n)
     normal.surprise[s] = _fit_jump(clean, z, normal.memory[s], predicted)
-    for k in range(min(SUSTAINED_STEPS - 1, n)):
-        for i in range(k + 1):
-            mean[k] += clean[i]
-    for k in range(n - SUSTAINED_STEPS + 1):
-        sum_of_last = 0.0
-        for i in range(SUSTAINED_STEPS):
-            sum_of_last += clean[k + SUSTAINED_STEPS - 1 - i]
-        mean[k + SUSTAINED_STEPS - 1] = sum_of_last
-    known = 0
-    past[:] = np.nan
-    for k in range(SPREAD_STEPS, n):
-        if z[k] == z[k]:
-            known += 1
-            jump = min(max(z[k] - predicted[k], min(z[k], 0.0)), max(z[k], 0.0))
-            past[SPIKE, k] = abs(z[k])
-            past[JUMP, k] = abs(jump) / normal.surprise[s]
-            past[SUSTAINED, k] = abs(mean[k]) / SUSTAINED_STEPS
+    for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
+        past[c] = np.nan
+    _measure_levels(clean, z, predicted, normal.surprise[s], past)
     for k in range(min(ORDER, n)):
         state.recent[s, k] = clean[n - 1 - k]
 
-    steps = np.empty(n)
-    places = np.empty(n, np.int64)
-    m = 0
-    last = np.nan
-    for k in range(n):
-        if z[k] == z[k]:
-            if last == last:
-                steps[m] = abs(x[k] - last) / wider[k]
-                places[m] = k
-                m += 1
-            last = x[k]
-    state.last[s] = last
+    places, samples, widths = _present(z, x, wider)
+    state.last[s] = samples[-1] if samples.shape[0] > 0 else np.nan
+    m = max(places.shape[0] - 1, 0)
+    steps = np.empty(m)
+    for j in range(m):
+        steps[j] = abs(samples[j + 1] - samples[j]) / widths[j + 1]
     for j in range(min(SPREAD_STEPS, m)):
         state.steps[s, j] = steps[m - 1 - j]
+    relative = np.empty(max(m - SPREAD_STEPS, 0), np.float32)
     for i in range(m - SPREAD_STEPS):
         total = 0.0
         for j in range(SPREAD_STEPS):
             total += steps[i + SPREAD_STEPS - j]
-        relative = total / SPREAD_STEPS / normal.scale[s] + FLAT
-        past[SPREAD, places[i + SPREAD_STEPS]] = relative
-    _fit_spread(past[SPREAD], normal.spread[s])
-    return known
+        relative[i] = total / SPREAD_STEPS / normal.scale[s] + FLAT
+    _fit_spread(relative, normal.spread[s])
+    for i in range(m - SPREAD_STEPS):
+        past[SPREAD, places[i + SPREAD_STEPS + 1]] = relative[i]
+    # The first samples have no past to be measured by.
+    return int((places >= SPREAD_STEPS).sum())
+
+
+@jit
+def _measure_levels(
+    clean: Float, z: Float, predicted: Float, surprise: float, past: np.ndarray
+) -> None:
+    """Write the magnitudes of spike, jump and sustained, in straight code without a branch."""
+    spike, jump, sustained = past[SPIKE], past[JUMP], past[SUSTAINED]
+    # Views that begin where each loop does: an index that may be negative is no vector operation.
+    spike, jump, sustained = spike[SPREAD_STEPS:], jump[SPREAD_STEPS:], sustained[SPREAD_STEPS:]
+    z, predicted = z[SPREAD_STEPS:], predicted[SPREAD_STEPS:]
+    clean = clean[SPREAD_STEPS - SUSTAINED_STEPS + 1 :]
+    for k in range(z.shape[0]):
+        v = z[k]
+        least = v if v < 0.0 else 0.0
+        most = v if v > 0.0 else 0.0
+        news = v - predicted[k]
+        news = news if news > least else least
+        news = news if news < most else most
+        total = 0.0
+        for i in range(SUSTAINED_STEPS):
+            total += clean[k + SUSTAINED_STEPS - 1 - i]
+        spike[k] = abs(v)
+        jump[k] = abs(news) / surprise if v == v else np.nan
+        sustained[k] = abs(total) / SUSTAINED_STEPS if v == v else np.nan
+
+
+@jit
+def _present(z: Float, x: Float, wider: Float) -> tuple[Int, Float, Float]:
+    """Where `z` is known, and what `x` and `wider` are there."""
+    n = z.shape[0]
+    places = np.empty(n, np.int64)
+    samples = np.empty(n)
+    widths = np.empty(n)
+    m = 0
+    for k in range(n):
+        # Written either way, and over again where `z` is missing: a branch would cost more.
+        places[m] = k
+        samples[m] = x[k]
+        widths[m] = wider[k]
+        m += z[k] == z[k]
+    return places[:m], samples[:m], widths[:m]
 
 
 @jit
@@ -113,7 +142,10 @@ def _fit_jump(clean: Float, z: Float, memory: Float, predicted: Float) -> float:
     What is missing in `z` becomes what was predicted, in `clean`.
     """
     n = clean.shape[0]
-    clipped = np.minimum(np.maximum(clean, -3.0), 3.0)
+    clipped = np.empty(n)
+    for k in range(n):
+        v = clean[k] if clean[k] < MOST_CLEAN else MOST_CLEAN
+        clipped[k] = v if v > -MOST_CLEAN else -MOST_CLEAN
     kernels.autoregression(clipped, ORDER, memory)
     for k in range(n):
         if math.isnan(z[k]):
@@ -133,12 +165,11 @@ def _fit_jump(clean: Float, z: Float, memory: Float, predicted: Float) -> float:
     errors[:ORDER] = np.nan
     cap = histograms.positive_quantile(errors, 0.99)
     power = 0.0
-    number = 0
     for k in range(n):
-        known = errors[k] == errors[k]
-        e = min(errors[k], cap) if known else 0.0
+        e = errors[k] if errors[k] < cap else cap
+        e = e if errors[k] == errors[k] else 0.0
         power += e * e
-        number += known
+    number = histograms.known_in(errors)
     return max(math.sqrt(power / number), LEAST_SURPRISE) if number > 0 else 1.0
 
 

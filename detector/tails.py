@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from detector.histograms import BUCKETS, histogram, histogram_quantile, largest_of
+from detector.histograms import histogram_quantile, largest_of
 from detector.kernels import jit, quantile
 from detector.series import Float
 
@@ -46,10 +46,8 @@ def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
         fewer than three days are known, and where some day reached much more.
     """
     n = magnitudes.shape[0]
-    counts = histogram(magnitudes)
-    total = n - counts[BUCKETS]
-    low = math.log1p(histogram_quantile(counts, total, LOW))
-    high = math.log1p(histogram_quantile(counts, total, HIGH))
+    low = math.log1p(histogram_quantile(magnitudes, LOW))
+    high = math.log1p(histogram_quantile(magnitudes, HIGH))
     tail[0] = low
     tail[1] = max(high - low, LEAST_DECADE)
     tail[2] = np.inf
@@ -59,10 +57,8 @@ def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
         largest = np.zeros(days)
         m = 0
         for d in range(days):
-            part = magnitudes[n - (d + 1) * day : n - d * day]
-            if not np.isnan(part).all():
-                largest[m] = largest_of(part)
-                m += 1
+            largest[m] = largest_of(magnitudes[n - (d + 1) * day : n - d * day])
+            m += not math.isnan(largest[m])
         if m >= LEAST_DAYS:
             knot = math.log1p(quantile(largest[:m], KNOT))
             if math.log1p(largest[:m].max()) - knot < PLATEAU:

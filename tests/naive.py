@@ -94,6 +94,23 @@ def nearest_rank(values: Row, q: float) -> float:
     return ordered[max(math.ceil(q * len(ordered)), 1) - 1]
 
 
+def histogram_quantile(values: Row, q: float, buckets: int) -> float:
+    """Fill buckets, 32 an octave from 2**-20 on, and find the one at which a share q is reached."""
+    counts = [0] * buckets
+    for v in known(values):
+        mantissa, exponent = math.frexp(v)
+        octave = math.floor((2 * mantissa - 1) * 32) + 32 * (exponent - 1 + 20) if v > 0 else 0
+        counts[min(max(octave, 0), buckets - 1)] += 1
+    target = q * sum(counts)
+    seen = 0
+    for b, count in enumerate(counts):
+        if count and seen + count >= target:
+            part = b % 32 + (target - seen) / count
+            return (1.0 + part / 32.0) * 2.0 ** (b // 32 - 20) if b else 0.0
+        seen += count
+    return 0.0
+
+
 def fit_tail(
     magnitudes: Row,
     day: int,

@@ -139,7 +139,7 @@ def test_measuring_the_past_is_observing_each_sample(
         memory=np.zeros((1, ORDER)), surprise=np.ones(1), spread=np.array([[0.0, 1.0]])
     )
     state = fresh(usual[1])
-    past = np.empty((CHANNELS, count), np.float32)
+    past = np.full((CHANNELS, count), np.nan, np.float32)
     known = measures.measure(x, z, wider, normal, state, 0, past)
 
     slow = fresh(usual[1])
