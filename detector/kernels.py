@@ -18,6 +18,10 @@ Single = npt.NDArray[np.float32]
 # Sums may be reordered, so that they become vector operations; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz"}
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+# Where a loop calls it, it must become part of that loop, however long it is.
+inlined = numba.njit(
+    cache=True, nogil=True, error_model="numpy", fastmath=FAST, forceinline=True
+)
 
 # |z| beyond this says no more; it keeps one absurd sample from ruling a mean or a distance.
 Z_LIMIT = 20.0

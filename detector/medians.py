@@ -169,14 +169,29 @@ def block_medians(x: Float, block: int) -> Float:
     last = x[x.shape[0] - count * block :]
     out = np.empty(count)
     if block == 12:
-        for b in range(count):
-            v = last[12 * b : 12 * b + 12]
-            out[b] = median12(
-                v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11]
-            )
-        return out
-    column_medians(last.reshape(count, block).T.copy(), out)
+        _twelfths(last, out)
+    else:
+        column_medians(last.reshape(count, block).T.copy(), out)
     return out
+
+
+@jit
+def _twelfths(x: Float, out: Float) -> None:
+    """Medians of every twelve samples, which are laid side by side for many blocks at a time."""
+    w = TILE // 4
+    rows = np.empty(12 * w)
+    for begin in range(0, out.shape[0], w):
+        part = out[begin : begin + w]
+        here = x[12 * begin :]
+        for b in range(part.shape[0]):
+            for k in range(12):
+                rows[k * w + b] = here[12 * b + k]
+        for b in range(part.shape[0]):
+            part[b] = median12(
+                rows[b], rows[w + b], rows[2 * w + b], rows[3 * w + b], rows[4 * w + b],
+                rows[5 * w + b], rows[6 * w + b], rows[7 * w + b], rows[8 * w + b],
+                rows[9 * w + b], rows[10 * w + b], rows[11 * w + b],
+            )  # fmt: skip
 
 
 @jit
@@ -197,30 +212,26 @@ def trailing_levels(medians: Float, blocks: int, least: int, out: Float) -> None
     The last medians are kept in order; each block takes one out and puts one in, O(blocks).
     """
     count = medians.shape[0]
-    # Behind a wall of its own, so that neither end needs a branch; infinity where nothing is.
+    # Behind a wall of its own, so that neither end needs a branch; infinity where nothing is,
+    # which also stands for what is missing.
     ordered = np.full(blocks + 2, np.inf)
     ordered[0] = -np.inf
-    without = ordered.copy()
+    renewed = ordered.copy()
     known = 0
     last = np.nan
     for b in range(count + 1):
         old = medians[b - 1 - blocks] if b > blocks else np.nan
-        if old == old:
-            for i in range(1, blocks + 1):
-                without[i] = ordered[i] if ordered[i] < old else ordered[i + 1]
-            for i in range(1, blocks + 1):
-                ordered[i] = without[i]
-            known -= 1
         new = medians[b - 1] if b > 0 else np.nan
-        if new == new:
-            for i in range(1, blocks + 1):
-                low = without[i - 1]
-                high = without[i]
-                above = new if new > low else low
-                ordered[i] = above if above < high else high
-            for i in range(1, blocks + 1):
-                without[i] = ordered[i]
-            known += 1
+        known += (new == new) - (old == old)
+        old = old if old == old else np.inf
+        new = new if new == new else np.inf
+        for i in range(1, blocks + 1):
+            # Neighbours once the old one is out; the new one goes between them, or stays away.
+            low = ordered[i - 1] if ordered[i - 1] < old else ordered[i]
+            high = ordered[i] if ordered[i] < old else ordered[i + 1]
+            above = new if new > low else low
+            renewed[i] = above if above < high else high
+        ordered, renewed = renewed, ordered
         if known >= least:
             last = 0.5 * ordered[1 + (known - 1) // 2] + 0.5 * ordered[1 + known // 2]
         out[b] = last
@@ -232,23 +243,26 @@ def running_mean(x: Float, half: int, out: Float) -> None:
     n = x.shape[0]
     # A margin of nothing on both sides, so that every sample has all its neighbours.
     values = np.zeros(n + 2 * half)
-    known = np.zeros(n + 2 * half)
+    known = np.zeros(n + 2 * half, np.int8)
+    inner, there = values[half:], known[half:]
     for t in range(n):
-        there = x[t] == x[t]
-        values[half + t] = x[t] if there else 0.0
-        known[half + t] = 1.0 if there else 0.0
-    total = np.zeros(n)
-    number = np.zeros(n)
+        inner[t] = x[t] if x[t] == x[t] else 0.0
+        there[t] = x[t] == x[t]
+    total = np.empty(TILE)
+    number = np.empty(TILE, np.int8)
     for begin in range(0, n, TILE):
-        end = min(begin + TILE, n)
-        for j in range(2 * half + 1):
-            _add(values[begin + j : end + j], total[begin:end])
-            _add(known[begin + j : end + j], number[begin:end])
-    for t in range(n):
-        out[t] = total[t] / number[t] if number[t] > 0.0 else np.nan
+        part = out[begin : begin + TILE]
+        width = part.shape[0]
+        total[:width] = values[begin : begin + width]
+        number[:width] = known[begin : begin + width]
+        for j in range(1, 2 * half, 2):
+            _add_two(values[begin + j :], total[:width])
+            _add_two(known[begin + j :], number[:width])
+        for i in range(width):
+            part[i] = total[i] / number[i] if number[i] > 0 else np.nan
 
 
 @jit
-def _add(values: Float, total: Float) -> None:
+def _add_two(values: np.ndarray, total: np.ndarray) -> None:
     for i in range(total.shape[0]):
-        total[i] += values[i]
+        total[i] += values[i] + values[i + 1]

@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from detector.kernels import jit
+from detector.kernels import inlined
 
 
-@jit
+@inlined
 def _known(a: float) -> float:
     return 1.0 if a == a else 0.0
 
 
-@jit
+@inlined
 def _or_last(a: float) -> float:
     return a if a == a else np.inf
 
 
-@jit
+@inlined
 def _pair(a: float, b: float) -> tuple[float, float]:
     return (a if a < b else b), (b if a < b else a)
 
 
-@jit
+@inlined
 def median3(a: float, b: float, c: float) -> float:
     """Median of the values that are not NaN; NaN when there is none."""
     n = _known(a) + _known(b) + _known(c)
@@ -41,7 +41,7 @@ def median3(a: float, b: float, c: float) -> float:
     return 0.5 * low + 0.5 * high if n > 0.0 else np.nan
 
 
-@jit
+@inlined
 def median4(a: float, b: float, c: float, d: float) -> float:
     """Median of the values that are not NaN; NaN when there is none."""
     n = _known(a) + _known(b) + _known(c) + _known(d)
@@ -56,7 +56,7 @@ def median4(a: float, b: float, c: float, d: float) -> float:
     return 0.5 * low + 0.5 * high if n > 0.0 else np.nan
 
 
-@jit
+@inlined
 def median7(a: float, b: float, c: float, d: float, e: float, f: float, g: float) -> float:
     """Median of the values that are not NaN; NaN when there is none."""
     n = _known(a) + _known(b) + _known(c) + _known(d) + _known(e) + _known(f) + _known(g)
@@ -77,7 +77,7 @@ def median7(a: float, b: float, c: float, d: float, e: float, f: float, g: float
     return 0.5 * low + 0.5 * high if n > 0.0 else np.nan
 
 
-@jit
+@inlined
 def median12(
     a: float, b: float, c: float, d: float, e: float, f: float,
     g: float, h: float, i: float, j: float, k: float, m: float,
