@@ -126,22 +126,9 @@ def interpolated(values: Float, table: Float, level: float, cell: int, first: in
 
 @jit
 def _in_scales(x: Float, growth: Float, scale: float, z: Float, wider: Float) -> None:
-    """Turn expected values into deviations in scales, clipped, in place; and how wide these are.
-
-    `kernels.widening` with its choice made once, so that the loops become vector operations.
-    """
-    n = x.shape[0]
-    if growth[0] == 0.0:
-        wider[:] = 1.0
-    else:
-        for k in range(n):
-            share = z[k] / growth[1]
-            share = share if share > kernels.NARROWEST else kernels.NARROWEST
-            wider[k] = share if share < kernels.WIDEST else kernels.WIDEST
-        if growth[0] != 1.0:
-            for k in range(n):
-                wider[k] = math.sqrt(wider[k])
-    for k in range(n):
+    """Turn expected values into deviations in scales, clipped, in place; and how wide these are."""
+    kernels.widenings(z, growth, wider)
+    for k in range(x.shape[0]):
         deviation = (x[k] - z[k]) / (scale * wider[k])
         deviation = Z_LIMIT if deviation > Z_LIMIT else deviation
         z[k] = -Z_LIMIT if deviation < -Z_LIMIT else deviation

@@ -93,15 +93,15 @@ def fit_crowd(x: Float, expected: Float, day: int, sensitivity: float, crowd: Fl
     crowd[:] = 0.0
     n = x.shape[0]
     known = 0
+    negative = 0
     number = 0
     foreseen = 0
     for t in range(n):
-        if x[t] < 0.0:
-            return
         known += x[t] == x[t]
+        negative += x[t] < 0.0
         number += x[t] > 0.0
-        foreseen += x[t] > 0.0 and expected[t] > 0.5 * x[t]
-    if number == 0 or number > SPARSE * known or foreseen > FORESEEN * number:
+        foreseen += (x[t] > 0.0) & (expected[t] > 0.5 * x[t])
+    if negative > 0 or number == 0 or number > SPARSE * known or foreseen > FORESEEN * number:
         return
     days = -(-n // day)
     most = np.zeros(days)

@@ -19,9 +19,7 @@ Single = npt.NDArray[np.float32]
 FAST = {"reassoc", "contract", "nsz"}
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 # Where a loop calls it, it must become part of that loop, however long it is.
-inlined = numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath=FAST, forceinline=True
-)
+inlined = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST, forceinline=True)
 
 # |z| beyond this says no more; it keeps one absurd sample from ruling a mean or a distance.
 Z_LIMIT = 20.0
@@ -92,6 +90,21 @@ def widening(expected: float, growth: Float) -> float:
         return 1.0
     share = min(max(expected / growth[1], NARROWEST), WIDEST)
     return share if growth[0] == 1.0 else math.sqrt(share)
+
+
+@jit
+def widenings(expected: Float, growth: Float, out: Float) -> None:
+    """`widening` at N expected values; its choice is made once, so these are vector operations."""
+    if growth[0] == 0.0:
+        out[:] = 1.0
+        return
+    for k in range(expected.shape[0]):
+        share = expected[k] / growth[1]
+        share = share if share > NARROWEST else NARROWEST
+        out[k] = share if share < WIDEST else WIDEST
+    if growth[0] != 1.0:
+        for k in range(expected.shape[0]):
+            out[k] = math.sqrt(out[k])
 
 
 @jit
@@ -211,7 +224,9 @@ def novelty(window: Float, references: Single, count: int, distances: Single) ->
     for r in range(eighth):
         if distances[r] <= limit:
             for k in range(1, 8):
-                a, b, c, d4, e = _nearer(distances[k * eighth + r], a, b, c, d4, e)
+                # Few of these are: here a branch is seldom wrong, and the order need not wait.
+                if distances[k * eighth + r] < e:
+                    a, b, c, d4, e = _nearer(distances[k * eighth + r], a, b, c, d4, e)
     for r in range(8 * eighth, count):
         a, b, c, d4, e = _nearer(distances[r], a, b, c, d4, e)
     distance: float = math.sqrt(e)

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from detector.histograms import histogram_quantile, largest_of
+from detector.histograms import buckets_of, histogram_quantile, largest_of
 from detector.kernels import jit, quantile
 from detector.series import Float
 
@@ -46,8 +46,9 @@ def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
         fewer than three days are known, and where some day reached much more.
     """
     n = magnitudes.shape[0]
-    low = math.log1p(histogram_quantile(magnitudes, LOW))
-    high = math.log1p(histogram_quantile(magnitudes, HIGH))
+    buckets = buckets_of(magnitudes)
+    low = math.log1p(histogram_quantile(buckets, LOW))
+    high = math.log1p(histogram_quantile(buckets, HIGH))
     tail[0] = low
     tail[1] = max(high - low, LEAST_DECADE)
     tail[2] = np.inf

@@ -159,7 +159,7 @@ def test_three_quantiles(values: list[float], qs: list[float]) -> None:
 def test_histogram_quantile(values: list[float], q: float) -> None:
     single = np.array(values, np.float32)
     slow = naive.histogram_quantile(single.tolist(), q, histograms.BUCKETS)
-    assert histograms.histogram_quantile(single, q) == slow
+    assert histograms.histogram_quantile(histograms.buckets_of(single), q) == slow
 
 
 @examples(100)
@@ -178,14 +178,15 @@ def test_largest_and_known(values: list[float]) -> None:
 )
 def test_histogram_quantile_is_within_a_bucket(values: list[float], q: float) -> None:
     single = np.array(values, np.float32)
-    found = histograms.histogram_quantile(single, q)
+    found = histograms.histogram_quantile(histograms.buckets_of(single), q)
     assert found == pytest.approx(naive.nearest_rank(single.tolist(), q), rel=1 / 32)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 2.0**-21])
 def test_histogram_quantile_of_nothing_worth_counting_is_zero(value: float) -> None:
-    assert histograms.histogram_quantile(np.full(9, value, np.float32), 0.9) == 0.0
-    assert histograms.histogram_quantile(np.empty(0, np.float32), 0.9) == 0.0
+    for count in (9, 0):
+        single = np.full(count, value, np.float32)
+        assert histograms.histogram_quantile(histograms.buckets_of(single), 0.9) == 0.0
 
 
 @examples(100)
@@ -211,7 +212,7 @@ def test_positive_quantile_is_within_a_bucket(values: list[float], q: float, uni
 
 def test_a_magnitude_beyond_the_histogram_counts_as_its_largest() -> None:
     huge = np.array([1.0, 3e38], np.float32)
-    found = histograms.histogram_quantile(huge, 1.0)
+    found = histograms.histogram_quantile(histograms.buckets_of(huge), 1.0)
     assert np.isfinite(found)
     assert found > 1e5
 
@@ -341,5 +342,9 @@ def test_novelty(window: list[float], count: int, seed: int, kinds: int) -> None
 def test_widening(expected: float, exponent: float, pivot: float) -> None:
     fast = kernels.widening(expected, np.array([exponent, pivot]))
     limits = kernels.NARROWEST, kernels.WIDEST
-    assert fast == pytest.approx(naive.widening(expected, exponent, pivot, *limits))
+    slow = naive.widening(expected, exponent, pivot, *limits)
+    assert fast == pytest.approx(slow)
+    many = np.empty(9)
+    kernels.widenings(np.full(9, expected), np.array([exponent, pivot]), many)
+    assert many == pytest.approx(slow)
     assert fast > 0.0

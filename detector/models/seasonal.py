@@ -167,22 +167,45 @@ def _blend(rows: Float, weight: Float, out: Float) -> None:
 def _growth(x: Float, expected: Float, growth: Float) -> None:
     """Choose how the scale follows the expected value: the usual residuals of its low and high
     third tell."""
-    both = ~(np.isnan(x) | np.isnan(expected))
-    e = np.maximum(expected[both], 0.0)
-    r = np.abs(x[both] - expected[both])
-    if e.shape[0] < LEAST_SAMPLES * 5:
+    n = x.shape[0]
+    e = np.empty(n)
+    r = np.empty(n)
+    m = 0
+    for t in range(n):
+        # Written either way, and over again where it does not count, as in the loops below: a
+        # branch would cost more.
+        e[m] = expected[t] if expected[t] > 0.0 else 0.0
+        r[m] = abs(x[t] - expected[t])
+        m += r[m] == r[m]
+    e, r = e[:m], r[:m]
+    if m < LEAST_SAMPLES * 5:
         return
-    below = e <= histograms.positive_quantile(e, 1.0 / 3.0)
-    above = e >= histograms.positive_quantile(e, 2.0 / 3.0)
-    low = histograms.positive_quantile(e[below], 0.5)
-    high = histograms.positive_quantile(e[above], 0.5)
-    narrow = histograms.positive_quantile(r[below], GROWTH_QUANTILE)
-    wide = histograms.positive_quantile(r[above], GROWTH_QUANTILE)
-    if not (low > 0.0 and narrow > 0.0 and high > LEAST_GROWTH * low):
+    lower, quiet = _where(e, -np.inf, histograms.positive_quantile(e, 1.0 / 3.0), r)
+    upper, loud = _where(e, histograms.positive_quantile(e, 2.0 / 3.0), np.inf, r)
+    low = histograms.positive_quantile(lower, 0.5)
+    high = histograms.positive_quantile(upper, 0.5)
+    if not (low > 0.0 and high > LEAST_GROWTH * low):
+        return
+    narrow = histograms.positive_quantile(quiet, GROWTH_QUANTILE)
+    wide = histograms.positive_quantile(loud, GROWTH_QUANTILE)
+    if not narrow > 0.0:
         return
     exponent = math.log(wide / narrow) / math.log(high / low) if wide > 0.0 else 0.0
     growth[0] = 0.5 if exponent > LEAST_EXPONENT else 0.0
     growth[1] = histograms.positive_quantile(e, 0.5)
+
+
+@jit
+def _where(e: Float, least: float, most: float, r: Float) -> tuple[Float, Float]:
+    """What of `e` lies between two values, both included, and what `r` is there."""
+    found = np.empty(e.shape[0])
+    beside = np.empty(e.shape[0])
+    m = 0
+    for t in range(e.shape[0]):
+        found[m] = e[t]
+        beside[m] = r[t]
+        m += least <= e[t] <= most
+    return found[:m], beside[:m]
 
 
 @jit
@@ -191,19 +214,20 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
     n = x.shape[0]
     a = np.abs(last - expected)
     if growth[0] > 0.0:
-        for t in range(a.shape[0]):
-            a[t] /= kernels.widening(expected[t], growth)
+        wider = np.empty(a.shape[0])
+        kernels.widenings(expected, growth, wider)
+        a /= wider
     cap = histograms.positive_quantile(a, WINSOR_QUANTILE)
     if math.isnan(cap):
         return np.nan
-    known = 0
+    known = histograms.known_in(a)
     # Squares of shares: those of the values themselves would leave the floating range.
     power = 0.0
     if cap > 0.0:
-        for v in a:
-            share = min(v / cap, 1.0) if v == v else 0.0
-            power += share * share
-            known += v == v
+        for t in range(a.shape[0]):
+            share = a[t] / cap
+            share = share if share < 1.0 else 1.0
+            power += share * share if a[t] == a[t] else 0.0
     week = x[max(n - 7 * day, 0) :]
     week = week[~np.isnan(week)]
     if week.shape[0] == 0:
