@@ -32,6 +32,7 @@ from detector.channels import (
     predicted,
     push,
 )
+from detector.clock import around, fit_widths, unforeseen
 from detector.combination import combined, hush, smoothed, weigh
 from detector.extremes import fit_crowd, fit_patience, fit_reach
 from detector.kernels import Z_LIMIT, jit
@@ -78,29 +79,40 @@ def calibrate(
     width = normal.windows.shape[1]
     day = max(86_400 // step, 1)
     count = recent.shape[1]
+    shaped = normal.courses.shape[1] > 1
+    centre = np.empty(count)
     z = np.empty(count)
     wider = np.empty(count)
     cells = local // profile
+    # Expected values of all slots that the samples lie in, and of those around.
+    lowest = cells.min() - 1 if count > 0 else 0
+    row = np.empty(cells.max() + 2 - lowest if count > 0 else 0)
     parts = (local - cells * profile) / profile
     past = np.empty((CHANNELS, count), np.float32)
     distances = np.empty(REFERENCES, np.float32)
     for s in range(recent.shape[0]):
         if not ready[s]:
             continue
+        scale, growth, widths = normal.scale[s], normal.growth[s], normal.widths[s]
+        fit_widths(history[s], expected[s], growth, scale, first, widths)
         level = state.level[s, 0]
+        for i in range(row.shape[0]):
+            row[i] = interpolated(expected[s], normal.table[s], level, lowest + i, first)
+        slack = scale if shaped else np.inf
         for k in range(count):
-            a = interpolated(expected[s], normal.table[s], level, cells[k], first)
-            if parts[k] > 0.0:
-                b = interpolated(expected[s], normal.table[s], level, cells[k] + 1, first)
-                a += parts[k] * (b - a)
-            z[k] = a
-        fit_crowd(recent[s], z, day, sensitivity, normal.crowd[s])
-        _in_scales(recent[s], normal.growth[s], normal.scale[s], z, wider)
+            i = cells[k] - lowest
+            a, up, down = around(row[i - 1], row[i], row[i + 1], parts[k], slack)
+            centre[k] = a
+            z[k] = unforeseen(recent[s, k] - a, up, down)
+        fit_crowd(recent[s], centre, day, sensitivity, normal.crowd[s])
+        kernels.widenings(centre, growth, wider)
+        for k in range(count):
+            wider[k] *= widths[cells[k] % widths.shape[0]]
+        _in_scales(scale, wider, z)
         known = measure(recent[s], z, wider, normal, state, s, past)
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
             tails.fit_tail(past[c], day, normal.tails[s, c])
         normal.trust[s] = (known / (known + TRUST_SAMPLES)) ** 2
-        shaped = normal.courses.shape[1] > 1
         normal.newest[s] = weigh(normal.surprise[s], shaped, normal.weights[s])
         _begin_loud(past, normal, s, state.loud[s])
         queries = fit_windows(z, width, day, normal, s, distances)
@@ -125,11 +137,10 @@ def interpolated(values: Float, table: Float, level: float, cell: int, first: in
 
 
 @jit
-def _in_scales(x: Float, growth: Float, scale: float, z: Float, wider: Float) -> None:
-    """Turn expected values into deviations in scales, clipped, in place; and how wide these are."""
-    kernels.widenings(z, growth, wider)
-    for k in range(x.shape[0]):
-        deviation = (x[k] - z[k]) / (scale * wider[k])
+def _in_scales(scale: float, wider: Float, z: Float) -> None:
+    """Turn deviations into those in scales, clipped, in place."""
+    for k in range(z.shape[0]):
+        deviation = z[k] / (scale * wider[k])
         deviation = Z_LIMIT if deviation > Z_LIMIT else deviation
         z[k] = -Z_LIMIT if deviation < -Z_LIMIT else deviation
 

@@ -48,6 +48,7 @@ class Normal(NamedTuple):
     """What the fold knows of S series between two boundaries.
 
     table : float64[S, P], forecast by slot of the week; scale : float64[S]; growth : float64[S, 2];
+    widths : float64[S, D], of the scale by slot of the day, see `clock.fit_widths`;
     memory : float64[S, ORDER], weights that predict a deviation from the last ones;
     surprise : float64[S], standard deviation of what they do not predict;
     weights : float64[S, C], of the channels, sum 1; newest : float64[S], weight of the newest
@@ -67,6 +68,7 @@ class Normal(NamedTuple):
     table: Float
     scale: Float
     growth: Float
+    widths: Float
     memory: Float
     surprise: Float
     weights: Float

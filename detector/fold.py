@@ -28,6 +28,7 @@ from detector.channels import (
     predicted,
     push,
 )
+from detector.clock import around, unforeseen
 from detector.combination import combined, hush, smoothed
 from detector.extremes import MOST, alone, beyond, edges
 from detector.floors import heard, passes, trend_counts, trend_of
@@ -108,27 +109,31 @@ def fold(
     parts = (local - cells * profile) / profile
     slots = cells % normal.table.shape[1]
     after = (cells + 1) % normal.table.shape[1]
+    before = (cells - 1) % normal.table.shape[1]
+    days = cells % normal.widths.shape[1]
     taking = (times % profile == 0) & (times >= boundary)
     positions = (times - boundary) // profile
     for s in range(values.shape[0]):
         if not ready[s]:
             continue
         table = normal.table[s]
+        slack = normal.scale[s] if shaped else np.inf
         trust = normal.trust[s]
         weights = normal.weights[s]
         for t in range(values.shape[1]):
-            season = table[slots[t]]
-            if parts[t] > 0.0:
-                season += parts[t] * (table[after[t]] - season)
+            season, up, down = around(
+                table[before[t]], table[slots[t]], table[after[t]], parts[t], slack
+            )
             x = values[s, t]
-            apart = normal.scale[s] * kernels.widening(season + state.level[s, 0], normal.growth[s])
-            apart = max(apart * normal.band[s].max(), limits.floors[0])
+            width_now = normal.widths[s, days[t]]
+            apart = kernels.widening(season + state.level[s, 0], normal.growth[s]) * width_now
+            apart = max(apart * normal.scale[s] * normal.band[s].max(), limits.floors[0])
             centre = season + level_of(x, season, apart, state, s)
             centre = min(max(centre, limits.limits[0]), limits.limits[1])
             moved = abs(centre - state.centre[s])
             state.centre[s] = centre
             margin = max(limits.floors[0], limits.floors[1] * abs(centre))
-            wider = kernels.widening(centre, normal.growth[s])
+            wider = kernels.widening(centre, normal.growth[s]) * width_now
             scale = normal.scale[s] * wider
             usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * scale
             moved -= STEPS_MOVED * usual
@@ -137,11 +142,14 @@ def fold(
             below = max(min(normal.band[s, 1] * scale, centre - far_edges[1, 0]), margin)
             if centre == centre:
                 expected[s, t] = centre
-                up, down = limits.signs[0] == 1, limits.signs[1] == 1
                 shown = max(above, normal.crowd[s, 0])
-                upper[s, t] = min(centre + shown, limits.limits[1]) if up else limits.limits[1]
-                lower[s, t] = max(centre - below, limits.limits[0]) if down else limits.limits[0]
-            r = x - centre
+                upper[s, t] = limits.limits[1]
+                lower[s, t] = limits.limits[0]
+                if limits.signs[0] == 1:
+                    upper[s, t] = min(centre + up + shown, limits.limits[1])
+                if limits.signs[1] == 1:
+                    lower[s, t] = max(centre - down - below, limits.limits[0])
+            r = unforeseen(x - centre, up, down)
             if math.isnan(r):
                 if x == x:
                     state.last[s] = x

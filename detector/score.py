@@ -80,6 +80,7 @@ def prepare(
         table=baseline.table,
         scale=baseline.scale,
         growth=baseline.growth,
+        widths=np.ones((count, DAY // baseline.profile)),
         memory=np.zeros((count, ORDER)),
         surprise=np.ones(count),
         weights=np.full((count, CHANNELS), 1.0 / CHANNELS),

@@ -254,3 +254,21 @@ def learned(
 def level_of(ring: Row) -> float:
     """Median of a level's hours; unknown while fewer than a quarter of them are."""
     return middle(ring) if 4 * len(known(ring)) >= len(ring) else NAN
+
+
+def widths(x: Row, expected: Row, wider: Row, scale: float, first: int, day: int) -> list[float]:
+    """How much wider the scale is at each slot of the day, from fourteen days at most."""
+    days = min(len(x) // day, 14)
+    begin = len(x) - days * day
+    out = [1.0] * day
+    off = [abs(a - b) / (scale * w) for a, b, w in zip(x, expected, wider, strict=True)][begin:]
+    for slot in range(day):
+        worst = []
+        for d in range(days):
+            t = d * day + slot
+            near = known(off[max(t - 2, 0) : t + 3])
+            worst += [max(near)] if near else []
+        if days >= 4 and len(worst) >= 4:
+            usual = sorted(worst, reverse=True)[len(worst) // 4]
+            out[(first + begin + slot) % day] = min(max(usual - 3.0, 1.0), 1e4)
+    return out

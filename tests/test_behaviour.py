@@ -194,3 +194,30 @@ def test_a_setting_that_changes_is_told_once() -> None:
     ((first, last),) = episodes(said.on[0])
     assert said.times[first] == change
     assert said.times[last] < change + DAY
+
+
+@pytest.mark.parametrize("late", [0, 2])
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+def test_a_nightly_job_that_does_not_start_is_told_of(late: int, noise: float) -> None:
+    """Half an hour each night, to the minute or two early or late, which is no news itself."""
+    series, missed, end = 10, WEEK + 3 * DAY, WEEK + 7 * DAY
+    times = np.arange(WEEK - 28 * DAY, end, MINUTE)
+    rows = np.array([nightly(times, late, noise, seed) for seed in range(series)])
+    without = np.array([nightly(times, late, noise, seed, missed) for seed in range(series)])
+    said = replayed(stacked(times, np.vstack([rows, without])), "other", WEEK, end)
+    assert sum(len(episodes(on)) for on in said.on[:series]) <= 0.3 * series
+    of_job = (said.times >= missed + 2 * 3600) & (said.times < missed + 2 * 3600 + 20 * MINUTE)
+    assert said.on[series:, of_job].any(axis=1).all()
+
+
+def nightly(
+    times: np.ndarray, late: int, noise: float, seed: int, missed: int | None = None
+) -> np.ndarray:
+    """Usage of a job that runs from two to half past two, for so many minutes more or less."""
+    rng = np.random.default_rng(seed)
+    x = np.full(len(times), 5.0)
+    for midnight in np.unique(times // DAY) * DAY:
+        begin = midnight + 2 * 3600 + MINUTE * rng.integers(-late, late + 1)
+        runs = (times >= begin) & (times < begin + MINUTE * (30 + rng.integers(-late, late + 1)))
+        x[runs] = 5.0 if midnight == missed else 90.0
+    return x * (1 + noise * rng.standard_normal(len(times)))

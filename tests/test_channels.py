@@ -458,8 +458,9 @@ def test_deviations_of_the_past_are_in_the_scales_of_the_fold(exponent: float) -
     x, expected = rng.normal(100, 60, 400), rng.normal(100, 60, 400)
     x[::7], expected[::11] = np.nan, np.nan
     growth = np.array([exponent, 50.0])
-    z, wider = expected.copy(), np.empty(400)
-    calibration._in_scales(x, growth, 3.0, z, wider)
+    z, wider = x - expected, np.empty(400)
+    kernels.widenings(expected, growth, wider)
+    calibration._in_scales(3.0, wider, z)
     factors = np.array([kernels.widening(value, growth) for value in expected])
     known = ~np.isnan(expected)
     np.testing.assert_allclose(wider[known], factors[known], rtol=1e-12)

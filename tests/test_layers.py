@@ -33,6 +33,7 @@ ORDER = [
         "models.forest",
         "channels",
         "combination",
+        "clock",
         "extremes",
         "floors",
         "references",

@@ -21,7 +21,8 @@ DAYS, WEEKS = 7, 4
 MOST_POOLED = 7
 # Power of the inverse error in the blend: the best expert rules, near ties are averaged.
 BLEND_POWER = 6
-# Errors above five times the last-day level's own median error say nothing about a profile.
+# Errors above five times the last-day level's own median error say nothing about a profile, if
+# not each week has them: an incident does not come back, a nightly job does.
 ERROR_CAP = 5.0
 # Days after which a past error counts half.
 ERROR_HALF_LIFE = 7.0
@@ -138,7 +139,7 @@ def weights_of(x: Float, forecasts: Float, day: int) -> Float:
     """
     n = x.shape[0]
     plain = np.abs(x - forecasts[0])
-    cap = ERROR_CAP * histograms.positive_quantile(plain, 0.5)
+    cap = max(ERROR_CAP * histograms.positive_quantile(plain, 0.5), _every_week(plain, 7 * day))
     if not cap > 0.0:
         cap = np.inf
     # Without NaN and branches the sums become vector operations.
@@ -175,6 +176,21 @@ def weights_of(x: Float, forecasts: Float, day: int) -> Float:
         if ratio[e] == ratio[e]:
             weight[e] = (best / ratio[e]) ** BLEND_POWER if ratio[e] > 0.0 else 1.0
     return weight
+
+
+@jit
+def _every_week(errors: Float, week: int) -> float:
+    """Largest error that each week has, of two or more; 0 where none is known."""
+    least = np.inf
+    weeks = 0
+    for w in range(errors.shape[0] // week):
+        most = 0.0
+        for t in range(w * week, (w + 1) * week):
+            most = errors[t] if errors[t] > most else most
+        if most > 0.0:
+            weeks += 1
+            least = min(least, most)
+    return least if weeks > 1 else 0.0
 
 
 @jit

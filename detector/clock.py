@@ -1,0 +1,123 @@
+"""What goes by the clock: hours that are noisier than others, jobs a little early or late.
+
+Letters: T samples on the profile grid, D of them a day.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detector import kernels
+from detector.kernels import jit
+from detector.series import Float
+
+# Days that tell how noisy a time of day is, and how many of them it takes to know.
+DAYS = 14
+LEAST_DAYS = 4
+# Slots before and after that count as the same time of day.
+NEIGHBOURS = 2
+# Deviations of so many scales are no noise of that time.
+USUAL = 3.0
+WIDEST = 1e4
+
+
+@jit
+def fit_widths(
+    x: Float, expected: Float, growth: Float, scale: float, first: int, widths: Float
+) -> None:
+    """Learn how much wider than usual the scale is at each time of day.
+
+    The largest deviation near a slot that a quarter of the days pass, less what is usual at any
+    time: a job whose end comes when it will, a cache that fills at eight. Three of four days do
+    not widen it, so that incidents do not.
+
+    Parameters
+    ----------
+    x, expected : float64[T]
+        Samples and left-out expectations.
+    growth : float64[2]
+        See `kernels.widening`.
+    scale : float
+        The usual size of deviations.
+    first : int
+        Cell of the profile grid, local time, of the first sample.
+    widths : float64[D]
+        Output: factors of the scale, at least 1; 1 while less than four days are known.
+    """
+    widths[:] = 1.0
+    day = widths.shape[0]
+    days = min(x.shape[0] // day, DAYS)
+    if days < LEAST_DAYS:
+        return
+    n = days * day
+    begin = x.shape[0] - n
+    wider = np.empty(n)
+    kernels.widenings(expected[begin:], growth, wider)
+    deviation = np.empty(n)
+    for t in range(n):
+        v = abs(x[begin + t] - expected[begin + t]) / (scale * wider[t])
+        deviation[t] = v if v == v else -1.0
+    worst = deviation.copy()
+    for k in range(1, NEIGHBOURS + 1):
+        later = deviation[k:]
+        for t in range(n - k):
+            worst[t] = worst[t] if worst[t] > later[t] else later[t]
+        near = worst[k:]
+        for t in range(n - k):
+            near[t] = near[t] if near[t] > deviation[t] else deviation[t]
+    rows = worst.reshape((days, day))
+    # After pass i the row i holds the i-th largest of each slot; a quarter of them is enough.
+    for i in range(days // 4 + 1):
+        for j in range(days - 1, i, -1):
+            for t in range(day):
+                a = rows[j - 1, t]
+                b = rows[j, t]
+                rows[j - 1, t] = a if a > b else b
+                rows[j, t] = b if a > b else a
+    known = np.zeros(day, np.int64)
+    for d in range(days):
+        for t in range(day):
+            known[t] += rows[d, t] >= 0.0
+    for t in range(day):
+        if known[t] >= LEAST_DAYS:
+            usual = rows[known[t] // 4, t]
+            widths[(first + begin + t) % day] = min(max(usual - USUAL, 1.0), WIDEST)
+
+
+@jit
+def around(
+    before: float, now: float, after: float, part: float, slack: float
+) -> tuple[float, float, float]:
+    """Return what is expected at a moment, and how far above and below it the slots around lie.
+
+    What comes by the clock comes a little early or late: between the values of the slots on both
+    sides, everything is as expected.
+
+    Parameters
+    ----------
+    before, now, after : float
+        Expected values of three slots in a row; NaN where nothing is known.
+    part : float
+        How far the moment is into the slot, 0 to less than 1.
+    slack : float
+        What the slots around lie further away than counts, from there on.
+    """
+    value = now
+    high = max(now, after) if after == after else now
+    low = min(now, after) if after == after else now
+    if part > 0.0:
+        value = now + part * (after - now)
+    elif before == before:
+        high = max(high, before)
+        low = min(low, before)
+    return value, max(high - value - slack, 0.0), max(value - low - slack, 0.0)
+
+
+@jit
+def unforeseen(deviation: float, up: float, down: float) -> float:
+    """What is left of a deviation from what is expected around its time, see `around`."""
+    if deviation > up:
+        return deviation - up
+    if deviation < -down:
+        return deviation + down
+    return 0.0 if deviation == deviation else deviation
