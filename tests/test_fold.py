@@ -391,6 +391,30 @@ def test_the_week_at_a_boundary_is_that_of_the_last_seven_days(ready: Line) -> N
     assert state.usual[0] == pytest.approx(np.median(state.week[0]))
 
 
+def test_a_job_may_begin_and_end_a_slot_early_or_late() -> None:
+    """The band reaches to the values of the slots around; what lies between is no deviation."""
+    times = grid(17, 300)
+    boundary = COARSE.boundary("line", int(times[-1]) + 300)
+    runs = (times - boundary - 3600) % DAY < 1800
+    noise = np.random.default_rng(6).normal(1, 0.02, len(times))
+    made = Line(np.where(runs, 90.0, 5.0) * noise)
+    assert made.evaluation.next_time == boundary
+
+    def fed(before: int, running: int) -> Scores:
+        values = np.array([5.0] * before + [90.0] * running + [5.0] * (24 - before - running))
+        return made.copy().feed(values * noise[:24])
+
+    said = fed(12, 6)
+    edges = [11, 12, 17, 18]
+    assert (said.upper[0, edges] > 90).all()
+    assert (said.lower[0, edges] < 5).all()
+    assert (said.upper[0, [9, 20]] < 50).all()
+    assert (said.lower[0, [14, 15]] > 40).all()
+    for one in (said, fed(13, 6), fed(11, 6)):
+        assert states(one) == [OK] * 24
+    assert ANOMALOUS in states(fed(24, 0))[13:18]
+
+
 def naive_widening(expected: float, growth: Float) -> float:
     return naive.widening(expected, *growth, NARROWEST, WIDEST)
 
