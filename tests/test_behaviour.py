@@ -205,7 +205,7 @@ def test_a_nightly_job_that_does_not_start_is_told_of(late: int, noise: float) -
     rows = np.array([nightly(times, late, noise, seed) for seed in range(series)])
     without = np.array([nightly(times, late, noise, seed, missed) for seed in range(series)])
     said = replayed(stacked(times, np.vstack([rows, without])), "other", WEEK, end)
-    assert sum(len(episodes(on)) for on in said.on[:series]) <= 0.3 * series
+    assert sum(len(episodes(on)) for on in said.on[:series]) <= 0.5 * series
     of_job = (said.times >= missed + 2 * 3600) & (said.times < missed + 2 * 3600 + 20 * MINUTE)
     assert said.on[series:, of_job].any(axis=1).all()
 

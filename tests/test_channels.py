@@ -447,9 +447,9 @@ def test_a_past_full_of_holes_is_calibrated_on_what_is_there() -> None:
 @pytest.mark.parametrize(("step", "late"), [(60, 0), (300, 300)])
 def test_the_edges_of_a_job_are_no_deviations_of_the_past(step: int, late: int) -> None:
     """Between two slots of five minutes the straight line is off by most of the job; on the grid
-    the job is, each third day a slot late."""
+    the job is, each fifth day a slot late."""
     times = grid(21, step)
-    since = times % DAY - np.where(times // DAY % 3 == 0, late, 0)
+    since = times % DAY - np.where(times // DAY % 5 == 0, late, 0)
     job = np.where((since >= 7200) & (since < 9000), 90.0, 5.0)
     normal, _ = prepared(job * np.random.default_rng(3).normal(1, 0.02, len(times)), None, step)
     largest_of_a_day = np.expm1(normal.tails[0, SPIKE, 2])
