@@ -16,7 +16,7 @@ DAYS = 14
 LEAST_DAYS = 4
 # Slots before and after that count as the same time of day.
 NEIGHBOURS = 2
-# Deviations of so many scales are no noise of that time.
+# Deviations of so many scales are usual at any time.
 USUAL = 3.0
 WIDEST = 1e4
 
@@ -28,8 +28,8 @@ def fit_widths(
     """Learn how much wider than usual the scale is at each time of day.
 
     The largest deviation near a slot that a quarter of the days pass, less what is usual at any
-    time: a job whose end comes when it will, a cache that fills at eight. Three of four days do
-    not widen it, so that incidents do not.
+    time: a job whose end comes when it will, a cache that fills at eight. What fewer than a
+    quarter of the days have does not widen it, so incidents do not.
 
     Parameters
     ----------

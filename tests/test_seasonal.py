@@ -14,7 +14,7 @@ from synthetic import DAY, MONDAY, grid, labels, matrix, traffic
 
 from detector.kernels import widening
 from detector.levels import middle
-from detector.models import seasonal
+from detector.models import experts, seasonal
 from detector.models.baseline import WEEK, Baseline, level_blocks
 from detector.series import Float
 
@@ -422,3 +422,32 @@ def test_other_profile_grids(profile: int) -> None:
     coming = ahead(7, 28, profile)
     clean = traffic(coming, noise=0.0)
     assert np.median(np.abs(forecast(base, coming) / clean - 1)) < 0.1
+
+
+def test_an_error_that_each_week_has_is_no_incident() -> None:
+    """What comes back counts in full, what one week has does not."""
+    day, week = 24, 7 * 24
+    errors = np.full(4 * week, 0.1)
+    errors[::5] = np.nan
+    assert experts._every_week(errors, week) == 0.1
+    errors[2 * week + 3] = 500.0
+    assert experts._every_week(errors, week) == 0.1
+    errors[2 * week + 3] = 0.1
+    errors[6::week] = [50.0, 70.0, 40.0, 60.0]
+    assert experts._every_week(errors, week) == 40.0
+    errors[:week] = np.nan
+    assert experts._every_week(errors, week) == 40.0
+    assert experts._every_week(errors[-week:], week) == 0.0
+    assert experts._every_week(errors[:day], week) == 0.0
+
+
+def test_the_expert_that_knows_a_nightly_job_rules() -> None:
+    """Half an hour of a day is two per cent: below the median error nothing is seen of it."""
+    times = grid(28, 300)
+    job = np.where((times % DAY >= 7200) & (times % DAY < 9000), 90.0, 5.0)
+    base = fitted(job * np.random.default_rng(2).normal(1, 0.1, len(times)))
+    running = (grid(7, 300) % DAY >= 7200) & (grid(7, 300) % DAY < 9000)
+    slots = grid(7, 300) // 300 % base.table.shape[1]
+    forecast = base.table[0, slots] + np.nanmedian(base.blocks[0])
+    assert (forecast[running] > 60).all()
+    assert (forecast[~running] < 30).all()
