@@ -30,6 +30,7 @@ REASONS = {
     "spread": "it moves more, or less, from sample to sample than it does",
     "novelty": "the last minutes look like none before",
     "shape": "the course of the last hours looks like none before",
+    "unrest": "it has been off by more than usual for hours",
 }
 
 

@@ -26,11 +26,13 @@ from detector.channels import (
     SPREAD_STEPS,
     SUSTAINED,
     SUSTAINED_STEPS,
+    UNREST,
     Normal,
     State,
     log_spread,
     predicted,
     push,
+    restless,
 )
 from detector.clock import around, fit_widths, unforeseen
 from detector.combination import combined, hush, smoothed, weigh
@@ -110,7 +112,7 @@ def calibrate(
             wider[k] *= widths[cells[k] % widths.shape[0]]
         _in_scales(scale, wider, z)
         known = measure(recent[s], z, wider, normal, state, s, past)
-        for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
+        for c in (SPIKE, JUMP, SUSTAINED, SPREAD, UNREST):
             tails.fit_tail(past[c], day, normal.tails[s, c])
         normal.trust[s] = (known / (known + TRUST_SAMPLES)) ** 2
         normal.newest[s] = weigh(normal.surprise[s], shaped, normal.weights[s])
@@ -183,7 +185,7 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
 
     Where it reaches 1 the steps after that are left out.
 
-    Calm: no deviation before, steps as wide as usual, a usual course.
+    Calm: no deviation before, steps as wide as usual, a usual course and unrest.
     """
     usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * normal.scale[s]
     recent = np.zeros(ORDER)
@@ -194,6 +196,7 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
     loud = np.zeros(LOUD_STEPS)
     shaped = normal.courses.shape[1] > 1
     top = 0.0
+    unrest = normal.rest[s]
     for k in range(SUSTAINED_STEPS):
         expected = predicted(recent, normal.memory[s])
         push(recent, z)
@@ -208,6 +211,8 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
         )
         evidence[SUSTAINED] = tail_evidence(abs(mean), normal.tails[s, SUSTAINED], trust, PRIOR)
         evidence[SPREAD] = tail_evidence(abs(width_now), normal.tails[s, SPREAD], trust, PRIOR)
+        unrest = restless(unrest, z, normal.fade[s])
+        evidence[UNREST] = tail_evidence(unrest, normal.tails[s, UNREST], trust, PRIOR)
         if normal.known[s, 0] > 0:
             for i in range(width):
                 window[i] = recent[i]

@@ -5,7 +5,8 @@ evidence (see `tails.tail_evidence`). Level channels look at the deviation from 
 value: `spike` (this sample), `jump` (what the last minutes did not predict), `sustained` (mean
 of five), `trend` (the level of the day against that of the weeks). Memory channels look at a
 window: `spread` (steps from sample to sample, flat lines included), `novelty` (the last
-deviations unlike any window of the past), `shape` (the same for the coarse course of six hours).
+deviations unlike any window of the past), `shape` (the same for the coarse course of six hours),
+`unrest` (how large the deviations of the last hours are on the whole).
 
 Letters: S series, T steps, R samples of the calibration window, C channels.
 """
@@ -21,7 +22,7 @@ from detector import names
 from detector.kernels import jit
 from detector.series import Float, Int
 
-SPIKE, JUMP, SUSTAINED, TREND, SPREAD, NOVELTY, SHAPE = range(len(names.CHANNELS))
+SPIKE, JUMP, SUSTAINED, TREND, SPREAD, NOVELTY, SHAPE, UNREST = range(len(names.CHANNELS))
 CHANNELS = len(names.CHANNELS)
 # Evidence is this slope times log1p(magnitude) while the past is short.
 PRIOR = 2.0
@@ -40,6 +41,9 @@ FLAT = 1e-3
 SHAPE_BLOCKS = 12
 SHAPE_SECONDS = 1800
 SHAPE_GRID = 900
+# Unrest is an exponential mean with half the course as its time constant, of deviations of so many
+# scales at most.
+UNREST_MOST = 10.0
 # A day's level this many usual deviations from that of the weeks is the edge of normal.
 TREND_EDGE = 5.0
 
@@ -47,7 +51,8 @@ TREND_EDGE = 5.0
 class Normal(NamedTuple):
     """What the fold knows of S series between two boundaries.
 
-    table : float64[S, P], forecast by slot of the week; scale : float64[S]; growth : float64[S, 2];
+    table : float64[S, P], forecast by slot of the week; slope : float64[S], steady move of a week;
+    scale : float64[S]; growth : float64[S, 2];
     widths : float64[S, D], of the scale by slot of the day, see `clock.fit_widths`;
     memory : float64[S, ORDER], weights that predict a deviation from the last ones;
     surprise : float64[S], standard deviation of what they do not predict;
@@ -57,6 +62,7 @@ class Normal(NamedTuple):
     windows : float32[S, M, REFERENCES], novelty's references; known : int64[S, 2], references of
     novelty and shape; courses : float32[S, SHAPE_BLOCKS, REFERENCES]; middle : float64[S, 2],
     centre and unit of courses; tails : float64[S, C, 4]; trust : float64[S];
+    fade : float64[S], share of the newest deviation in the unrest; rest : float64[S], usual unrest;
     edge : float64[S], evidence that scores 1; reference : float64[S, 2], see `Baseline`;
     reach : float64[S, 2, 2], extremes of the past, see `extremes.fit_reach`;
     crowd : float64[S, 2], events that are too many, see `extremes.fit_crowd`;
@@ -66,6 +72,7 @@ class Normal(NamedTuple):
     """
 
     table: Float
+    slope: Float
     scale: Float
     growth: Float
     widths: Float
@@ -80,6 +87,8 @@ class Normal(NamedTuple):
     middle: Float
     tails: Float
     trust: Float
+    fade: Float
+    rest: Float
     edge: Float
     reference: Float
     reach: Float
@@ -99,10 +108,12 @@ class State(NamedTuple):
     last, centre : float64[S], the last sample, and the last expected value;
     course : float64[S, N], samples of the last six hours on the profile grid, centred and scaled,
     newest first; shape : float64[S], evidence of that course;
+    unrest : float64[S], mean size of the last hours' deviations, see `restless`;
     scores : float64[S, 2, SMOOTHED_STEPS], last scores before and after smoothing, newest first;
     loud : float64[S, LOUD_STEPS], larger evidence of spike and sustained, newest first;
-    flags : int64[S, 3], 1 in an episode (2 while a window still holds the last one), calm steps
-    in a row, steps since the last episode (inside one: hours of it);
+    flags : int64[S, 4], 1 in an episode (2 while a window still holds the last one), calm steps
+    in a row, steps since the last episode (inside one: hours of it), steps of the episode that were
+    not calm;
     silent : int64[S], steps in a row without any sample;
     run : int64[S], equal samples in a row;
     week : float64[S, 168], medians of the last week's residuals, by the hour, oldest first;
@@ -120,6 +131,7 @@ class State(NamedTuple):
     centre: Float
     course: Float
     shape: Float
+    unrest: Float
     scores: Float
     loud: Float
     flags: Int
@@ -173,7 +185,8 @@ def observe(
     widening : float
         How much wider than its pivot's the scale is now.
     magnitudes : float64[C]
-        Output: spike, jump, sustained and spread; their signs say the direction.
+        Output: spike, jump, sustained, spread and unrest; the signs of the first three say the
+        direction.
     """
     recent = state.recent[s]
     steps = state.steps[s]
@@ -192,6 +205,8 @@ def observe(
     magnitudes[SPIKE] = z
     magnitudes[JUMP] = jump
     magnitudes[SUSTAINED] = mean / SUSTAINED_STEPS
+    state.unrest[s] = restless(state.unrest[s], z, normal.fade[s])
+    magnitudes[UNREST] = state.unrest[s]
     magnitudes[SPREAD] = (log_spread(steps, normal.scale[s]) - normal.spread[s, 0]) / normal.spread[
         s, 1
     ]
@@ -204,6 +219,13 @@ def predicted(recent: Float, memory: Float) -> float:
     for k in range(ORDER):
         total += memory[k] * recent[k]
     return total
+
+
+@jit
+def restless(unrest: float, z: float, fade: float) -> float:
+    """The unrest after one more deviation of `z` scales."""
+    size = min(abs(z), UNREST_MOST)
+    return (1.0 - fade) * unrest + fade * size
 
 
 @jit

@@ -16,6 +16,7 @@ from detector.channels import (
     SPREAD,
     SUSTAINED,
     SUSTAINED_STEPS,
+    UNREST,
     push,
 )
 from detector.kernels import jit
@@ -24,8 +25,8 @@ from detector.series import Float
 # Weights in the mean square where deviations are white noise, and where the last ones predict the
 # next: there a jump is news as a spike is not. Rounded from a random search over all sets of
 # `make bench` at once. The trend stands beside the mean (see `score`).
-WHITE = np.array([1.0, 0.6, 1.5, 0.0, 2.0, 1.0, 1.2])
-PREDICTABLE = np.array([0.1, 2.1, 0.6, 0.0, 1.3, 1.25, 0.7])
+WHITE = np.array([1.0, 0.6, 1.5, 0.0, 2.0, 1.0, 1.2, 1.8])
+PREDICTABLE = np.array([0.1, 2.1, 0.6, 0.0, 1.3, 1.25, 0.7, 0.0])
 # Between these shares of a deviation that stay unpredicted, both count.
 LEAST_WHITE, MOST_PREDICTABLE = 0.95, 0.8
 # Where a step is a quarter of an hour at most, a score is the largest of the last three, each
@@ -52,6 +53,7 @@ def weigh(surprise: float, shaped: bool, weights: Float) -> float:
         weights[c] = white * WHITE[c] + (1.0 - white) * PREDICTABLE[c]
     if not shaped:
         weights[SHAPE] = 0.0
+        weights[UNREST] = 0.0
     weights /= weights.sum()
     newest: float = white * NEWEST[0] + (1.0 - white) * NEWEST[1]
     return newest
@@ -87,6 +89,7 @@ def hush(evidence: Float, loud: Float, shaped: bool) -> None:
     limit = ALONE + loud[:SUSTAINED_STEPS].max()
     evidence[NOVELTY] = min(evidence[NOVELTY], limit)
     evidence[SHAPE] = min(evidence[SHAPE], limit)
+    evidence[UNREST] = min(evidence[UNREST], limit)
     if not shaped:
         evidence[SPREAD] *= (loud[:ECHO_STEPS].max() + NOISE) / (loud[:LOUD_STEPS].max() + NOISE)
 

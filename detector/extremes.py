@@ -24,6 +24,8 @@ FORESEEN = 0.2
 EVENT_DAY_SHARE = 144
 # As many equal samples in a row may be chance.
 LEAST_RUN = 7.0
+# Beyond the upper mark the noise is not known: far is so many times as far again.
+UNKNOWN = 2.0
 # It says no more beyond twice that.
 MOST = 2.0
 
@@ -203,7 +205,7 @@ def edges(centre: float, step: float, reach: Float, limits: Limits, out: Float) 
         from where counting begins.
     """
     mark = max(reach[0, 0], centre)
-    rise = reach[0, 1]
+    rise = reach[0, 1] + UNKNOWN * (mark - reach[0, 0])
     known = limits.signs[0] == 1 and rise > step
     out[0, 0] = mark + rise if known else np.inf
     out[0, 1] = rise

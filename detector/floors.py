@@ -9,6 +9,7 @@ import math
 
 from detector.channels import TREND_EDGE, Limits, Normal, State
 from detector.kernels import jit
+from detector.levels import middle
 
 # The trend says no more beyond twice its edge.
 TREND_LIMIT = 2.0
@@ -33,13 +34,21 @@ def passes(deviation: float, margin: float, limits: Limits) -> bool:
 
 @jit
 def trend_of(normal: Normal, state: State, limits: Limits, s: int) -> float:
-    """The day's level against that of the weeks, 1 at the edge of normal."""
+    """The day's level against that of the weeks, 1 at the edge of normal; no more than the last
+    hour is away from there."""
     move = state.level[s, 1] - normal.reference[s, 0]
     if not limits.trend or math.isnan(move):
         return 0.0
     if not limits.signs[0 if move > 0.0 else 1]:
         return 0.0
     unit = max(normal.reference[s, 1], normal.scale[s])
+    if abs(move) > unit:
+        # The day's level takes half a day to return; the last hour's place in it does not.
+        blocks = state.blocks[s]
+        ahead = blocks[-1] - middle(blocks)
+        if ahead == ahead:
+            left = abs(move + ahead) if (move + ahead) * move > 0.0 else 0.0
+            move = min(abs(move), left)
     trend: float = min(abs(move) / unit / TREND_EDGE, TREND_LIMIT)
     return trend
 

@@ -21,6 +21,7 @@ from detector.channels import (
     SUSTAINED,
     SUSTAINED_STEPS,
     TREND,
+    UNREST,
     Limits,
     Normal,
     State,
@@ -33,7 +34,7 @@ from detector.combination import combined, hush, smoothed
 from detector.extremes import MOST, alone, beyond, edges
 from detector.floors import heard, passes, trend_counts, trend_of
 from detector.kernels import Z_LIMIT, jit
-from detector.levels import CALM, EPISODE, SPENT, learn, level_of
+from detector.levels import CALM, EPISODE, PERHAPS, SPENT, learn, level_of
 from detector.references import course_evidence, scaled
 from detector.series import Bool, Float, Int
 from detector.tails import tail_evidence
@@ -56,6 +57,7 @@ def fold(
     boundary: int,
     memory: int,
     taught: Bool,
+    muted: Bool,
     normal: Normal,
     state: State,
     limits: Limits,
@@ -79,8 +81,8 @@ def fold(
         Seconds of the profile grid; unix seconds of the boundary the fit belongs to.
     memory : int
         Steps that the longest window of a channel looks back.
-    taught : bool[S, T]
-        Whether a sample is learnt from.
+    taught, muted : bool[S, T]
+        Whether a sample is learnt from; whether nothing is to be said of it.
     normal, state, limits
         See `detector.channels`.
     ready : bool[S]
@@ -117,12 +119,19 @@ def fold(
         if not ready[s]:
             continue
         table = normal.table[s]
+        slope = normal.slope[s]
         slack = normal.scale[s] if shaped else np.inf
         trust = normal.trust[s]
         weights = normal.weights[s]
         for t in range(values.shape[1]):
+            # A slot stands for the next time it comes: before the boundary the series was lower.
+            k = positions[t]
             season, up, down = around(
-                table[before[t]], table[slots[t]], table[after[t]], parts[t], slack
+                table[before[t]] - (slope if k < 1 else 0.0),
+                table[slots[t]] - (slope if k < 0 else 0.0),
+                table[after[t]] - (slope if k < -1 else 0.0),
+                parts[t],
+                slack,
             )
             x = values[s, t]
             width_now = normal.widths[s, days[t]]
@@ -150,8 +159,15 @@ def fold(
                 if limits.signs[1] == 1:
                     lower[s, t] = max(centre - down - below, limits.limits[0])
             r = unforeseen(x - centre, up, down)
-            if math.isnan(r):
-                if x == x:
+            if math.isnan(r) or muted[s, t]:
+                # What lies in muted time is not looked at: no step leads out of it, and no episode.
+                if muted[s, t]:
+                    state.last[s] = np.nan
+                    state.run[s] = 0
+                    if state.flags[s, 0] == EPISODE:
+                        state.flags[s, 0] = SPENT
+                        state.flags[s, 2] = 0
+                elif x == x:
                     state.last[s] = x
                 push(state.recent[s], predicted(state.recent[s], normal.memory[s]))
                 push(state.loud[s], 0.0)
@@ -168,7 +184,7 @@ def fold(
             observe(z, x, wider, normal, state, s, magnitudes)
             foreign = np.inf if state.run[s] > ORDER else moved / scale / normal.surprise[s]
             magnitudes[JUMP] = _own(magnitudes[JUMP], foreign)
-            for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
+            for c in (SPIKE, JUMP, SUSTAINED, SPREAD, UNREST):
                 found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
             if SPREAD_STEPS <= state.run[s] < normal.patience[s]:
                 # As many equal samples are no surprise here: all of its steps are nothing yet.
@@ -193,6 +209,7 @@ def fold(
             if not heard(state.recent[s, :width].mean(), limits):
                 found[NOVELTY] = 0.0
                 found[SHAPE] = 0.0
+                found[UNREST] = 0.0
             level_mean = magnitudes[SUSTAINED] * scale
             trend = trend_of(normal, state, limits, s)
             found[TREND] = trend
@@ -222,12 +239,20 @@ def fold(
             flat = (still and narrow) or stuck >= 1.0
             quiet = (inside or not counts) and not flat and trend < LEAVE
             state.flags[s, 1] = state.flags[s, 1] + 1 if quiet else 0
+            state.flags[s, 3] += not quiet
+            enough = min(state.flags[s, 3] + 1, SUSTAINED_STEPS)
             mode = state.flags[s, 0]
-            if mode == EPISODE:
-                if value < LEAVE or state.flags[s, 1] >= SUSTAINED_STEPS:
-                    mode = SPENT
-                    state.flags[s, 2] = 0
-                    state.scores[s] = 0.0
+            if mode in (EPISODE, PERHAPS):
+                if value < LEAVE or state.flags[s, 1] >= enough:
+                    if mode == EPISODE:
+                        mode = SPENT
+                        state.flags[s, 2] = 0
+                        # The next line that stands still is another one.
+                        state.run[s] = 0
+                    else:
+                        mode = CALM
+                elif value > 1.0:
+                    mode = EPISODE
             else:
                 state.flags[s, 2] += 1
                 if mode == SPENT and state.flags[s, 2] >= memory:
@@ -240,6 +265,7 @@ def fold(
                     mode = EPISODE
                     state.flags[s, 1] = 0
                     state.flags[s, 2] = 0
+                    state.flags[s, 3] = 1
             state.flags[s, 0] = mode
             if mode == SPENT:
                 value = min(value, CAPPED)

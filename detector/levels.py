@@ -13,8 +13,9 @@ from detector.series import Float
 
 # Hours that make the usual level: a week.
 WEEK_BLOCKS = 7 * 24
-# Modes of a series: nothing, inside an episode, windows that still hold the last one.
-CALM, EPISODE, SPENT = 0, 1, 2
+# Modes of a series: nothing, inside an episode, windows that still hold the last one; and, before
+# a boundary, perhaps inside an episode whose begin is out of sight.
+CALM, EPISODE, SPENT, PERHAPS = 0, 1, 2, 3
 
 
 @jit
@@ -88,7 +89,13 @@ def begin(history: Float, blocks: Float, raw: Float, level: Float) -> None:
 
 @jit
 def begin_week(
-    history: Float, table: Float, first: int, size: int, week: Float, usual: Float
+    history: Float,
+    table: Float,
+    slope: Float,
+    first: int,
+    size: int,
+    week: Float,
+    usual: Float,
 ) -> None:
     """Fill in the medians of the last week's hours, and the usual level, of S series.
 
@@ -98,6 +105,8 @@ def begin_week(
         Samples on the profile grid up to the boundary.
     table : float64[S, P]
         Forecast by slot of the week.
+    slope : float64[S]
+        Steady move of a week.
     first : int
         Cell of the profile grid, local time, of the first sample.
     size : int
@@ -112,7 +121,8 @@ def begin_week(
     for s in range(count):
         for i in range(last.shape[0]):
             t = n - last.shape[0] + i
-            last[i] = history[s, t] - table[s, (first + t) % table.shape[1]] if t >= 0 else np.nan
+            slot = (first + t) % table.shape[1]
+            last[i] = history[s, t] - table[s, slot] + slope[s] if t >= 0 else np.nan
         week[s] = medians.block_medians(last, size)
         usual[s] = middle(week[s])
 

@@ -19,8 +19,10 @@ from detector.channels import (
     SPREAD_STEPS,
     SUSTAINED,
     SUSTAINED_STEPS,
+    UNREST,
     Normal,
     State,
+    restless,
 )
 from detector.kernels import jit, logarithms
 from detector.series import Float, Int
@@ -45,15 +47,15 @@ def measure(
 ) -> int:
     """Measure the past of series `s` as `observe` would, a channel at a time.
 
-    Fits what `jump` and `spread` are measured by and leaves the state after the last sample.
+    Fits what `jump`, `spread` and `unrest` are measured by; leaves the state after the last sample.
 
     Parameters
     ----------
     x, z, wider : float64[R]
         Samples, deviations (NaN where there is none), and how wide the scale was.
     past : float32[C, R]
-        Output: magnitudes of spike, jump, sustained and spread, NaN where nothing is known; the
-        other rows are not touched.
+        Output: magnitudes of spike, jump, sustained, spread and unrest, NaN where nothing is known;
+        the other rows are not touched.
 
     Returns
     -------
@@ -71,6 +73,10 @@ def measure(
     _measure_levels(clean, z, predicted, normal.surprise[s], past)
     for k in range(min(ORDER, n)):
         state.recent[s, k] = clean[n - 1 - k]
+
+    state.unrest[s] = _measure_unrest(z, normal.fade[s], past[UNREST])
+    rest = histograms.positive_quantile(past[UNREST], 0.5)
+    normal.rest[s] = rest if rest == rest else 0.0
 
     places, samples, widths = _present(z, x, wider)
     state.last[s] = samples[-1] if samples.shape[0] > 0 else np.nan
@@ -116,6 +122,17 @@ def _measure_levels(
         spike[k] = abs(v)
         jump[k] = abs(news) / surprise if v == v else np.nan
         sustained[k] = abs(total) / SUSTAINED_STEPS if v == v else np.nan
+
+
+@jit
+def _measure_unrest(z: Float, fade: float, past: np.ndarray) -> float:
+    """Write the unrest at each sample, NaN where there is none, and return the last."""
+    unrest = 0.0
+    for k in range(z.shape[0]):
+        known = z[k] == z[k]
+        unrest = restless(unrest, z[k], fade) if known else unrest
+        past[k] = unrest if known else np.nan
+    return unrest
 
 
 @jit

@@ -30,7 +30,7 @@ RULE_KIND = "anomaly_type"
 KINDS = ("traffic", "latency", "errors", "saturation", "drift", "quality", "other")
 KIND_ALIASES = {"requests": "traffic", "resource": "saturation"}
 
-CHANNELS = ("spike", "jump", "sustained", "trend", "spread", "novelty", "shape")
+CHANNELS = ("spike", "jump", "sustained", "trend", "spread", "novelty", "shape", "unrest")
 
 
 class State(IntEnum):

@@ -78,6 +78,7 @@ def prepare(
     )
     normal = Normal(
         table=baseline.table,
+        slope=baseline.slope,
         scale=baseline.scale,
         growth=baseline.growth,
         widths=np.ones((count, DAY // baseline.profile)),
@@ -92,6 +93,8 @@ def prepare(
         middle=np.tile([0.0, 1.0], (count, 1)),
         tails=np.tile([0.0, 1.0, np.inf, np.inf], (count, CHANNELS, 1)),
         trust=np.zeros(count),
+        fade=np.full(count, 2.0 / memory_length(recent.step, shaped)),
+        rest=np.zeros(count),
         edge=EDGE * (1.0 + CAUTION * short) / policy.sensitivity,
         reference=baseline.reference,
         reach=np.full((count, 2, 2), np.nan),
@@ -127,7 +130,7 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
     begin(np.ascontiguousarray(last), baseline.blocks, raw, level)
     week, usual = np.empty((count, WEEK_BLOCKS)), np.empty(count)
     first = int(history.times[0]) // history.step if len(history.times) else 0
-    begin_week(history.values, baseline.table, first, size, week, usual)
+    begin_week(history.values, baseline.table, baseline.slope, first, size, week, usual)
     return State(
         blocks=baseline.blocks.copy(),
         raw=raw,
@@ -140,9 +143,10 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         centre=np.full(count, np.nan),
         course=np.zeros((count, SHAPE_BLOCKS * max(SHAPE_SECONDS // baseline.profile, 1))),
         shape=np.zeros(count),
+        unrest=np.zeros(count),
         scores=np.zeros((count, 2, SMOOTHED_STEPS)),
         loud=np.zeros((count, LOUD_STEPS)),
-        flags=np.zeros((count, 3), np.int64),
+        flags=np.zeros((count, 4), np.int64),
         silent=np.zeros(count, np.int64),
         run=np.zeros(count, np.int64),
         week=week,
@@ -195,6 +199,7 @@ def advance(
     expected, lower, upper, score = (np.full(shape, np.nan) for _ in range(4))
     evidence = np.full((*shape, CHANNELS), np.nan)
     anomalous = np.zeros(shape, np.int8)
+    muted = window.marked(names.Mask.MUTED)
     taught = ~window.marked(names.Mask.UNTAUGHT) if learning else np.zeros(shape, bool)
     fold(
         window.values,
@@ -204,6 +209,7 @@ def advance(
         boundary,
         memory_length(window.step, normal.courses.shape[1] > 1),
         taught,
+        muted,
         normal,
         state,
         limits_of(policy),
@@ -218,7 +224,6 @@ def advance(
     status = np.where(anomalous == 1, names.State.ANOMALOUS, names.State.OK).astype(np.int8)
     status[~np.isfinite(score)] = names.State.WARMING_UP
     status[~np.isfinite(window.values)] = names.State.NO_DATA
-    muted = window.marked(names.Mask.MUTED)
     score[muted] = np.nan
     evidence[muted] = np.nan
     status[muted] = names.State.MASKED

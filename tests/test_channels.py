@@ -26,6 +26,7 @@ from detector.channels import (
     SPREAD,
     SPREAD_STEPS,
     SUSTAINED,
+    UNREST,
     Normal,
     State,
 )
@@ -59,6 +60,7 @@ def fresh(state: State) -> State:
     copies.recent[:] = 0.0
     copies.steps[:] = 0.0
     copies.last[:] = np.nan
+    copies.unrest[:] = 0.0
     return copies
 
 
@@ -152,13 +154,14 @@ def test_measuring_the_past_is_observing_each_sample(
         out = np.full(CHANNELS, np.nan)
         channels.observe(z[k], x[k], wider[k], normal, slow, 0, out)
         seen += 1
+        found[UNREST, k] = out[UNREST]
         if k >= SPREAD_STEPS:
             found[[SPIKE, JUMP, SUSTAINED], k] = np.abs(out[[SPIKE, JUMP, SUSTAINED]])
             # Until there are enough steps, the spread says nothing of the past.
             found[SPREAD, k] = abs(out[SPREAD]) if seen > SPREAD_STEPS + 1 else np.nan
     assert known == np.isfinite(found[SPIKE]).sum()
     np.testing.assert_allclose(past, found, rtol=1e-4, atol=1e-4)
-    for name in ("recent", "steps", "last"):
+    for name in ("recent", "steps", "last", "unrest"):
         mine, other = getattr(state, name), getattr(slow, name)
         np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12, err_msg=name)
 

@@ -54,6 +54,9 @@ class Baseline:
         do, in proportion) and pivot (see `kernels.widening`).
     reference : float64[S, 2]
         Median and robust spread of the daily medians of the history, for slow trends.
+    slope : float64[S]
+        How far the series moves in a week, where it steadily moves one way: each slot of `table`
+        stands for the next time it comes, and the samples before the boundary lie lower by that.
     seconds : float64[S]
         Span from the first to the last sample of the history.
     samples : int64[S]
@@ -70,6 +73,7 @@ class Baseline:
     scale: Float
     growth: Float
     reference: Float
+    slope: Float
     seconds: Float
     samples: Int
     ready: np.ndarray[tuple[int], np.dtype[np.bool_]]

@@ -40,7 +40,14 @@ ENOUGH_BLOCKS = 4
 
 @jit
 def forecasts_of(
-    x: Float, day: int, week: int, level: int, block: int, forecasts: Float, latest: Float
+    x: Float,
+    day: int,
+    week: int,
+    level: int,
+    block: int,
+    slope: float,
+    forecasts: Float,
+    latest: Float,
 ) -> None:
     """Write each expert's left-out forecasts and its table.
 
@@ -52,6 +59,8 @@ def forecasts_of(
         Samples of each.
     level, block : int
         Blocks that make a level, and samples of a block.
+    slope : float
+        Steady move of a week.
     forecasts : float64[E, T]
         Output; NaN where an expert has no say.
     latest : float64[E, P]
@@ -69,7 +78,8 @@ def forecasts_of(
 
     medians.trailing_levels(medians.block_medians(x, block), level, level // ENOUGH_BLOCKS, levels)
     _spread_levels(levels, block, skip, forecasts[0])
-    latest[0] = levels[blocks]
+    for w in range(per_week):
+        latest[0, w * day : (w + 1) * day] = levels[blocks] + w * slope / per_week
     own = levels[blocks]
 
     for e in (1, 2):
@@ -77,16 +87,20 @@ def forecasts_of(
             medians.left_out_medians(smooth, day, DAYS, forecasts[e])
             medians.cycle_medians(smooth, day, DAYS, day_table)
             for w in range(per_week):
-                latest[e, w * day : (w + 1) * day] = day_table
+                latest[e, w * day : (w + 1) * day] = day_table + w * slope / per_week
             medians.left_out_medians(x, day, DAYS, forecasts[e + 2])
             medians.cycle_medians(x, day, DAYS, day_table)
             for w in range(per_week):
-                latest[e + 2, w * day : (w + 1) * day] = day_table
+                latest[e + 2, w * day : (w + 1) * day] = day_table + w * slope / per_week
         else:
             medians.left_out_medians(smooth, week, WEEKS, forecasts[e])
             medians.cycle_medians(smooth, week, WEEKS, latest[e])
             medians.left_out_medians(x, week, WEEKS, forecasts[e + 2])
             medians.cycle_medians(x, week, WEEKS, latest[e + 2])
+            if n // week <= WEEKS:
+                # A median of one week more than what it is judged by lies half a week further back.
+                latest[e] += 0.5 * slope
+                latest[e + 2] += 0.5 * slope
         hourly = medians.block_medians(x - forecasts[e], block)
         medians.trailing_levels(hourly, level, level // ENOUGH_BLOCKS, levels)
         _spread_levels(levels, block, skip, spare)

@@ -31,6 +31,8 @@ LEAST_GROWTH = 1.3
 LEAST_EXPONENT = 0.5
 # What is compared is the tail: nights with a quiet middle and loud bursts are no quiet nights.
 GROWTH_QUANTILE = 0.98
+# A move is steady where the smallest of seven weeks' is more than this share of the largest.
+STEADY = 0.5
 # A series says nothing before it has been seen for a day, in at least this many samples.
 LEAST_SECONDS = DAY
 LEAST_SAMPLES = 20
@@ -63,6 +65,7 @@ def fit(history: SeriesMatrix) -> Baseline:
     scale = np.full(count, np.nan)
     growth = np.tile([0.0, 1.0], (count, 1))
     reference = np.full((count, 2), np.nan)
+    slope = np.zeros(count)
     # Rows of all experts are large enough to be mapped anew each time: the series share them.
     forecasts, latest = np.empty((EXPERTS, samples + padding)), np.empty((EXPERTS, week))
     known = np.isfinite(history.values)
@@ -73,7 +76,7 @@ def fit(history: SeriesMatrix) -> Baseline:
         seconds[s] = (seen[-1] - seen[0]) * history.step
         fit_series(
             history.values[s], padding, first, day, block, table[s], blocks[s], expected[s],
-            scale[s : s + 1], growth[s], reference[s], forecasts, latest,
+            scale[s : s + 1], growth[s], reference[s], slope[s : s + 1], forecasts, latest,
         )  # fmt: skip
     ready = (seconds >= LEAST_SECONDS - history.step) & (number >= LEAST_SAMPLES)
     return Baseline(
@@ -85,6 +88,7 @@ def fit(history: SeriesMatrix) -> Baseline:
         scale=scale,
         growth=growth,
         reference=reference,
+        slope=slope,
         seconds=seconds,
         samples=number,
         ready=ready & np.isfinite(scale),
@@ -104,6 +108,7 @@ def fit_series(
     scale: Float,
     growth: Float,
     reference: Float,
+    slope: Float,
     forecasts: Float,
     latest: Float,
 ) -> None:
@@ -127,7 +132,9 @@ def fit_series(
     n = values.shape[0] + padding
     x = np.full(n, np.nan)
     x[padding:] = values
-    forecasts_of(x, day, week, blocks.shape[0], block, forecasts, latest)
+    daily = medians.block_medians(medians.block_medians(x, block), max(day // block, 1))
+    slope[0] = _slope(daily)
+    forecasts_of(x, day, week, blocks.shape[0], block, slope[0], forecasts, latest)
 
     weight = weights_of(x, forecasts, day)
     _blend(forecasts[:, padding:], weight, expected)
@@ -139,12 +146,12 @@ def fit_series(
     last = np.empty(blocks.shape[0] * block)
     for i in range(last.shape[0]):
         t = n - last.shape[0] + i
-        last[i] = x[t] - table[(first + t) % week] if t >= 0 else np.nan
+        last[i] = x[t] - table[(first + t) % week] + slope[0] if t >= 0 else np.nan
     blocks[:] = medians.block_medians(last, block)
     recent = max(n - padding - SCALE_DAYS * day, 0)
     _growth(values[recent:], expected[recent:], growth)
     scale[0] = _scale(x, values[recent:], expected[recent:], growth, day)
-    _reference(x, block, day, reference)
+    _reference(daily, reference)
 
 
 @jit
@@ -243,9 +250,33 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
 
 
 @jit
-def _reference(x: Float, block: int, day: int, reference: Float) -> None:
-    """Median and robust spread of the daily medians, which are those of block medians."""
-    daily = medians.block_medians(medians.block_medians(x, block), max(day // block, 1))
+def _slope(daily: Float) -> float:
+    """Return how far the daily medians move in a week, where they have steadily moved one way.
+
+    The smaller of what they usually moved from day to day, times seven, and from week to week, in
+    the last seven days; 0 where these disagree, or fewer than two weeks are known.
+    """
+    n = daily.shape[0]
+    if n < 14:
+        return 0.0
+    by_day = np.empty(7)
+    by_week = np.empty(7)
+    for i in range(7):
+        by_day[i] = 7.0 * (daily[n - 1 - i] - daily[n - 2 - i])
+        by_week[i] = daily[n - 1 - i] - daily[n - 8 - i]
+    for sign in (1.0, -1.0):
+        # Weekends turn two of the days' moves, and none of the weeks'.
+        most = (sign * by_week).max()
+        if (sign * by_week).min() > STEADY * most > 0.0 and (sign * by_day > 0.0).sum() >= 5:
+            fast = kernels.quantile(by_day, 0.5)
+            slow = kernels.quantile(by_week, 0.5)
+            return float(fast if abs(fast) < abs(slow) else slow)
+    return 0.0
+
+
+@jit
+def _reference(daily: Float, reference: Float) -> None:
+    """Median and robust spread of the daily medians."""
     daily = daily[~np.isnan(daily)]
     if daily.shape[0] > 0:
         reference[0] = kernels.quantile(daily, 0.5)

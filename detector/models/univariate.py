@@ -88,6 +88,7 @@ def fit_each(history: SeriesMatrix, fit_one: Callable[[Float, int, int], Fit]) -
         scale=scale,
         growth=np.tile([0.0, 1.0], (count, 1)),
         reference=reference,
+        slope=np.zeros(count),
         seconds=seconds,
         samples=number,
         ready=ready,

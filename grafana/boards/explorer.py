@@ -44,10 +44,11 @@ the root mean square of what the channels found, so several weak signs count tog
 | trend | the level of the day has left that of the weeks |
 | spread | it moves more, or less, from sample to sample than it does |
 | novelty, shape | the last minutes, or hours, look like none before |
+| unrest | it has been off by more than usual for hours |
 
 **The band** is as wide as a deviation that, held for five steps, brings the score to 1. It does not
 move within an episode. A value outside it for one step need not be anomalous, one inside it can be:
-then look at spread, novelty and shape.
+then look at spread, novelty, shape and unrest.
 
 **States**: ok, anomalous, warming up (less than a day of history), no data, masked (by a mask, or
 its `when` gate is closed).
