@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from detector.models import auto, seasonal, stl, zscore
 from detector.models.auto import Choice
 from detector.models.baseline import DAY, Baseline
 from detector.series import SeriesMatrix
+
+# Sums and differences of a month of samples this large stay within the floating range.
+LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def fit(model: str, history: SeriesMatrix) -> Baseline:
         A name in `MODELS` that is not joint.
     history : SeriesMatrix
         [S, T] samples on the profile grid, all before the boundary. NaN is missing or not to be
-        learnt; times may be local.
+        learnt, and so is what is farther from zero than `LARGEST`; times may be local.
 
     Returns
     -------
@@ -111,12 +116,22 @@ def fit(model: str, history: SeriesMatrix) -> Baseline:
     chosen = MODELS[model].fit
     if chosen is None:
         raise ValueError(f"{model} judges groups, not single series")
-    return chosen(history)
+    return chosen(_bounded(history))
 
 
 def explain(model: str, history: SeriesMatrix) -> tuple[Choice, ...]:
     """Return the model of each series of a history and why it is that one."""
     if model == "auto":
-        return auto.choose(history)
+        return auto.choose(_bounded(history))
     reason = "the default" if model == auto.DEFAULT else "as configured"
     return (Choice(model, reason),) * len(history.labels)
+
+
+def _bounded(history: SeriesMatrix) -> SeriesMatrix:
+    """Return the history without samples beyond `LARGEST`; the same one where there are none."""
+    values = history.values
+    # Reductions need no copy of the history, which may be most of the memory in use.
+    low, high = np.fmin.reduce(values, None, initial=0.0), np.fmax.reduce(values, None, initial=0.0)
+    if low >= -LARGEST and high <= LARGEST:
+        return history
+    return replace(history, values=np.where(np.abs(values) <= LARGEST, values, np.nan))
