@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import math
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import Result
 from synthetic import DAY, MONDAY, grid, labels, matrix, traffic
 
 from detector.backtest.command import backtest
@@ -89,6 +91,19 @@ def test_the_file_holds_the_rows_of_the_pipeline(tmp_path: Path) -> None:
     assert {row["state"] for row in rows} == {"0", "1", "2", "3"}
     assert {row["state"] for row in rows[3000:3100]} == {"3"}
     assert rows[0]["score"] == ""
+
+
+def test_too_short_a_file_is_said_to_be_unscored(
+    detector: Callable[..., Result], tmp_path: Path
+) -> None:
+    times = grid(2, 300)[:144]
+    path = store(tmp_path / "series.csv", times, traffic(times))
+    code, out, _ = detector("backtest", path, "--step", "5m")
+    assert code == 0
+    assert "1 of 1 series were warming up throughout and never scored (series)" in out
+    assert "\t-\t-\t-\t0.00%" in out
+    code, _, err = detector("backtest", path, "--step", "5m", "--require", "pages_per_week<=2")
+    assert (code, "pages_per_week is undefined" in err) == (1, True)
 
 
 def test_ranges_of_time_are_masked_in_a_file(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, MONDAY, column, episodes, grid, joined, labels, matrix, traffic
 
+from detector import schedule as schedules
 from detector.backtest.files import read_csv
 from detector.errors import ConfigError
 from detector.localtime import utc_offsets
 from detector.matrices import fill_zero
+from detector.models import registry, seasonal
 from detector.names import Mask, State
 from detector.pipeline import Evaluation, replay
 from detector.schedule import Schedule
@@ -692,13 +694,24 @@ def test_boundaries_are_absolute_and_staggered() -> None:
         ((0, 300, DAY, DAY), "step"),
         ((60, 90, DAY, DAY), "multiple of step"),
         ((60, 420, DAY, DAY), "divide a day"),
+        ((60, 0, 300, 300), "profile must be at least 1s"),
+        ((60, -300, DAY, DAY), "profile must be at least 1s"),
         ((60, 300, 400, DAY), "history"),
+        ((60, 300, DAY // 2, DAY), r"history \(43200s\) is too short .* at least 1d"),
+        ((60, 300, DAY - 300, DAY), "at least 1d"),
+        ((DAY // 2, DAY // 2, 9 * DAY, DAY), "at least 10d with a profile of 12h"),
         ((60, 300, DAY, 100), "refit"),
     ],
 )
 def test_grids_that_do_not_fit_are_refused(grids: tuple[int, int, int, int], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Schedule(*grids)
+
+
+def test_the_shortest_history_is_that_of_the_models() -> None:
+    assert all(model.least_seconds == DAY for model in registry.MODELS.values())
+    assert schedules.LEAST_SAMPLES == seasonal.LEAST_SAMPLES
+    assert Schedule(60, 300, DAY, DAY).history == DAY
 
 
 def test_a_window_out_of_turn_is_refused() -> None:

@@ -181,6 +181,7 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("step: -1m", "is no duration"),
         ("profile: 7m", "must be a multiple of step (60s) and divide a day"),
         ("history: 100s", "history (100s) must be a positive multiple"),
+        ("history: 12h", "history (43200s) is too short for any model"),
         ("max_series: 0", "max_series"),
         ("prometheus: {url: 'localhost:9090'}", "write http://host:9090"),
         ("prometheus: {url: 'http://a:b@host:9090'}", "credentials do not belong in a URL"),

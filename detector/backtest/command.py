@@ -14,7 +14,7 @@ from detector.backtest.duel import Watched, alike, duel, judged_rival
 from detector.backtest.foremost import Foremost
 from detector.backtest.grafana import grafana_alerts
 from detector.backtest.grouping import Route
-from detector.backtest.outcome import Outcome, firsts, history
+from detector.backtest.outcome import Outcome, firsts, history, unscored
 from detector.backtest.packed import strips
 from detector.backtest.request import STRATEGIES, Request, threads
 from detector.backtest.results import Judged, joined, judge, lag_of, results
@@ -220,6 +220,7 @@ def _backtest(
             f"no samples of {', '.join(source.names) or 'any signal'} in the range; are --from, "
             "--to and the signals right?"
         )
+    outcome.notes += [line for line in (unscored(judged),) if line]
     outcome.duels += [
         duel(outcome.found, judged_rival(name, outcome.found, found, grid.step, inhibitions))
         for name, found in (rules | others).items()
