@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import zoneinfo
 from typing import Annotated, Any
@@ -67,6 +68,12 @@ def _limits(value: Any) -> Any:
     return value
 
 
+def _finite(limits: tuple[float | None, float | None] | None) -> Any:
+    if not all(limit is None or math.isfinite(limit) for limit in limits or ()):
+        raise ValueError("limits must be finite numbers, [lower, upper]; null means none")
+    return limits
+
+
 def _zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
@@ -87,7 +94,9 @@ WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 Listen = Annotated[str, BeforeValidator(_listen)]
 HostPort = Annotated[str, BeforeValidator(_host_port)]
-Limits = Annotated[tuple[float | None, float | None] | None, BeforeValidator(_limits)]
+Limits = Annotated[
+    tuple[float | None, float | None] | None, BeforeValidator(_limits), AfterValidator(_finite)
+]
 Zone = Annotated[str, AfterValidator(_zone)]
 Text = Annotated[str, Field(min_length=1)]
 Words = Annotated[list[Text], BeforeValidator(listed)]

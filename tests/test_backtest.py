@@ -106,6 +106,15 @@ def test_too_short_a_file_is_said_to_be_unscored(
     assert (code, "pages_per_week is undefined" in err) == (1, True)
 
 
+def test_samples_beyond_the_limits_are_said(tmp_path: Path) -> None:
+    times = grid(2, 300)
+    path = store(tmp_path / "a_ratio.csv", times, np.where(times < times[144], 0.5, 20.0))
+    request = Request(files=(path,), step=300)
+    outcome = backtest(Settings(), request, 0.0, threading.Event(), lambda line: None)
+    (note,) = (one for one in outcome.notes if "outside" in one)
+    assert note.startswith("a_ratio: 75.0% of its samples are outside its limits [0, 1] (its name")
+
+
 def test_ranges_of_time_are_masked_in_a_file(tmp_path: Path) -> None:
     times = grid(16, 300)
     values = traffic(times, 1)

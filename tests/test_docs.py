@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -57,13 +58,15 @@ def test_the_example_of_masks_is_a_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", names.KINDS)
 def test_the_table_of_kinds_has_the_defaults(kind: str) -> None:
     row = next(line for line in README.splitlines() if line.startswith(f"| `{kind}`"))
-    direction, low, share, missing = (cell.strip() for cell in row.split("|")[2:6])
+    direction, low, share, missing, limits = (cell.strip() for cell in row.split("|")[2:7])
     policy = settings.KIND_POLICIES[kind]
     assert direction == policy.direction
     number, _, unit = low.partition(" ")
     assert float(number) * (0.001 if unit == "ms" else 1) == pytest.approx(policy.min_abs)
     assert float(share.rstrip(" %")) == pytest.approx(100 * policy.min_rel)
     assert missing.split(",")[0].replace(" ", "") == policy.missing
+    assert {"none": -math.inf, "0 and more": 0.0}[limits] == policy.lower
+    assert policy.upper == math.inf
 
 
 def test_every_metric_is_in_the_readme() -> None:

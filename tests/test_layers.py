@@ -55,6 +55,7 @@ ORDER = [
         "mask_settings",
         "notify_settings",
         "settings",
+        "limits",
         "configuration",
         "telemetry",
         "access",

@@ -71,6 +71,39 @@ def test_a_label_set_given_twice_is_said(server: Server) -> None:
     assert "the first wins" in findings(result, "warning")["signal twice"]
 
 
+def test_samples_beyond_the_limits_are_said_with_their_origin(server: Server) -> None:
+    for job, value in (("a", 20.0), ("b", 0.5)):
+        server.write("shop", NOW, value, job=job)
+    server.write("cold", NOW, -3.0)
+    server.write("one", NOW, 1.0 + 1e-12)
+    rule = {"record": "r:1", "expr": "shop", "labels": {"anomaly_name": "shop_rate_ratio"}}
+    server.set_rules(rule)
+    own = [
+        {"name": "own", "query": "shop", "limits": [None, 5]},
+        {"name": "named", "query": "shop"},
+        {"name": "kind", "query": "shop", "kind": "drift"},
+        {"name": "cold", "query": "cold", "kind": "traffic"},
+        {"name": "one_ratio", "query": "one"},
+        {"name": "free_ratio", "query": "shop", "limits": [None, None]},
+    ]
+    policies = {"named": {"limits": [1, None]}, "drift": {"limits": [0, 10]}}
+    result = report.check(settings(server, signals=own, policies=policies), NOW)
+    assert result.exit_code == 0
+    warnings = findings(result, "warning")
+    ratio = warnings["signal shop_rate_ratio"]
+    assert "1 of 2 series are now outside its limits [0, 1] (its name ends in _ratio" in ratio
+    assert "set policies.shop_rate_ratio.limits to what is possible" in ratio
+    assert "(such as 20)" in ratio
+    assert "[null, 5] (its own)" in warnings["signal own"]
+    assert "set limits of the signal own to" in warnings["signal own"]
+    assert "1 of 2" in warnings["signal named"]
+    assert "[1, null] (from policies.named.limits)" in warnings["signal named"]
+    assert "[0, 10] (from policies.drift.limits)" in warnings["signal kind"]
+    assert "set policies.kind.limits to" in warnings["signal kind"]
+    assert "[0, null] (those of its kind, traffic)" in warnings["signal cold"]
+    assert warnings.keys().isdisjoint({"signal one_ratio", "signal free_ratio"})
+
+
 def messages(result: report.Check, subject: str) -> list[tuple[str, str]]:
     return [(f.level, f.message) for f in result.findings if f.subject == subject]
 

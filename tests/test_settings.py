@@ -200,6 +200,9 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("listen: 9112", "write host:port, such as 127.0.0.1:9112"),
         ("policies: {a: {limits: [0]}}", "limits must be [lower, upper]; null means none"),
         ("policies: {a: {limits: [0, 1, 2]}}", "limits must be [lower, upper]"),
+        ("policies: {a: {limits: [.inf, null]}}", "limits must be finite numbers"),
+        ("policies: {a: {limits: [.nan, null]}}", "limits must be finite numbers"),
+        ("policies: {a: {limits: [0, .inf]}}", "null means none"),
         ("policies: {a: {limits: 5}}", "limits must be [lower, upper]"),
         ("policies: {requests: {}, Traffic: {}}", "'requests' and 'Traffic' are the same kind"),
         (
