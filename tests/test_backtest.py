@@ -198,6 +198,9 @@ def test_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
         ("timestamp,value\ninf,1\n", "unix seconds"),
         ("timestamp,value\n60,1,9,9\n70,1\n", "in.csv"),
         (b"\xff\xfe\x00\x01", "no CSV file"),
+        ("timestamp,a,a\n60,1,2\n", "two columns have the name 'a'"),
+        ("\ufeff\n timestamp, a, b, a\n60,1,2,3\n", "two columns have the name 'a'"),
+        ("timestamp,value,timestamp\n60,1,2\n", "two columns have the name 'timestamp'"),
         ("timestamp,value\n0,1\n17000000000,1\n", "span"),
     ],
 )
@@ -208,6 +211,13 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str | bytes, says
     assert "in.csv" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_columns_that_are_not_read_may_share_a_name(tmp_path: Path) -> None:
+    assert read(tmp_path, "timestamp,value,note,note,,\n60,1,a,b,,\n") == [(60, 60, 1.0)]
+    path = tmp_path / "apart.csv"
+    path.write_text("timestamp,a,a.1\n60,1,2\n")
+    assert len(read_csv(path, 60).samples.labels) == 2
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
