@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from detector.durations import parse_duration
 from detector.errors import ConfigError
 
+MOST_PORT = 65_535
+
 
 class Strict(BaseModel):
     """Base of all sections: unknown keys are errors."""
@@ -53,12 +55,19 @@ def _server_url(url: str) -> str:
 def _listen(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(r"[^:\s]+:\d{1,5}", value):
         raise ValueError("write host:port, such as 127.0.0.1:9112 or 0.0.0.0:9112")
-    return value
+    return _with_port(value)
 
 
 def _host_port(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(r"[^:/@\s]+:\d{1,5}", value):
         raise ValueError("write host:port, such as smtp.example.org:587, without credentials")
+    return _with_port(value)
+
+
+def _with_port(value: str) -> str:
+    port = value.rpartition(":")[2]
+    if int(port) > MOST_PORT:
+        raise ValueError(f"port {port} is out of range; the last is {MOST_PORT}")
     return value
 
 

@@ -66,6 +66,13 @@ class PrometheusSettings(Strict):
     key_file: Path | None = None
     timeout: Duration = 30.0
 
+    @model_validator(mode="after")
+    def _in_use(self) -> PrometheusSettings:
+        for alone, needed in (("password_file", "username"), ("key_file", "cert_file")):
+            if getattr(self, alone) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{alone} is not used without {needed}; add it or remove {alone}")
+        return self
+
 
 class RulesSettings(Strict):
     """Where recording rules that are signals are read: a server, files, or neither."""
