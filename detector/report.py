@@ -16,6 +16,7 @@ from detector.discovery import Discovery, discover
 from detector.errors import DetectorError
 from detector.explanation import SeriesModel, explain
 from detector.finding import Finding
+from detector.group_check import check_groups
 from detector.prometheus import Prometheus, Reading, rules_source
 from detector.series import Group, SeriesMatrix, Signal
 from detector.settings import Settings
@@ -110,6 +111,7 @@ def check(settings: Settings, now: float | None = None) -> Check:
         findings += _beyond(signal, reading.matrix, settings)
         newest[signal.name] = reading.matrix
     findings += check_conditions(source, found.signals.values(), newest, settings)
+    findings += check_groups(found.groups, newest)
     failed = any(f.level == "error" for f in findings)
     signals = tuple(found.signals.values())
     return Check(settings, tuple(findings), signals, int(failed), found.groups)

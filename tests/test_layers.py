@@ -79,6 +79,7 @@ ORDER = [
         "finding",
         "coverage",
         "condition_check",
+        "group_check",
         "report",
         "printing",
     ],

@@ -104,6 +104,34 @@ def test_samples_beyond_the_limits_are_said_with_their_origin(server: Server) ->
     assert warnings.keys().isdisjoint({"signal one_ratio", "signal free_ratio"})
 
 
+def test_groups_whose_members_share_no_labels_are_said(server: Server) -> None:
+    server.write("rps", NOW, 1.0, job="a", path="/")
+    server.write("lat", NOW, 1.0, job="a")
+    server.write("err", NOW, 1.0, job="b")
+    own = [{"name": name, "query": name} for name in ("rps", "lat", "err", "none")]
+    groups = [
+        {"name": "good", "signals": ["rps", "lat", "none"], "by": "job"},
+        {"name": "all", "signals": ["rps", "err"]},
+        {"name": "nobody", "signals": ["rps", "lat"], "by": ["instance", "job"]},
+        {"name": "half", "signals": ["rps", "lat"], "by": "path"},
+        {"name": "apart", "signals": ["rps", "err"], "by": "job"},
+        {"name": "empty", "signals": ["none", "rps"], "by": "job"},
+    ]
+    result = report.check(settings(server, signals=own, groups=groups), NOW)
+    assert result.exit_code == 0
+    assert messages(result, "group good") == [("ok", "forest, 1 joint series")]
+    assert messages(result, "group all") == [("ok", "forest, 1 joint series")]
+    ((level, text),) = messages(result, "group nobody")
+    assert level == "warning"
+    assert text.startswith("by: instance: no series of its signals has this label")
+    assert text.endswith("labels they share: job")
+    ((_, text),) = messages(result, "group half")
+    assert text.startswith("by: path: no series of lat has this label, so it has no say")
+    ((_, text),) = messages(result, "group apart")
+    assert text.startswith("no two of its signals have series with the same job")
+    assert messages(result, "group empty") == [("ok", "forest, 0 joint series")]
+
+
 def messages(result: report.Check, subject: str) -> list[tuple[str, str]]:
     return [(f.level, f.message) for f in result.findings if f.subject == subject]
 
