@@ -722,6 +722,32 @@ def test_a_window_out_of_turn_is_refused() -> None:
         evaluation.advance(samples.between(boundary, boundary + 600))
 
 
+def test_an_infinite_sample_is_one_that_says_nothing() -> None:
+    samples = busy()
+    values = samples.values.copy()
+    values[:, 500::97] = np.inf
+    values[:, 501::97] = -np.inf
+    missing = np.where(np.isfinite(values), values, np.nan)
+    first = int(samples.times[0])
+    one, other = (scored(replace(samples, values=x), first) for x in (values, missing))
+    for part, same in zip(one, other, strict=True):
+        for name in ("score", "expected", "state"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(same, name))
+    assert np.isfinite(one[-1].score).any()
+
+
+def test_series_given_twice_are_refused() -> None:
+    samples = busy()
+    twice = replace(samples, labels=samples.labels[:1] * len(samples.labels))
+    first = int(samples.times[0])
+    with pytest.raises(ValueError, match="two rows have the same labels"):
+        scored(twice, first)
+    boundary = COARSE.boundary(TRAFFIC.name, int(samples.times[-1]))
+    evaluation = Evaluation(TRAFFIC, COARSE, boundary, samples)
+    with pytest.raises(ValueError, match="two rows have the same labels"):
+        evaluation.advance(twice.between(evaluation.next_time, boundary + 300))
+
+
 def up(job: str, where: np.ndarray) -> dict[Labels, np.ndarray]:
     return {(("instance", "i"), ("job", job)): where}
 

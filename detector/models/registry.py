@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from detector.models import auto, seasonal, stl, zscore
 from detector.models.auto import Choice
@@ -116,22 +114,12 @@ def fit(model: str, history: SeriesMatrix) -> Baseline:
     chosen = MODELS[model].fit
     if chosen is None:
         raise ValueError(f"{model} judges groups, not single series")
-    return chosen(_bounded(history))
+    return chosen(history.bounded(LARGEST))
 
 
 def explain(model: str, history: SeriesMatrix) -> tuple[Choice, ...]:
     """Return the model of each series of a history and why it is that one."""
     if model == "auto":
-        return auto.choose(_bounded(history))
+        return auto.choose(history.bounded(LARGEST))
     reason = "the default" if model == auto.DEFAULT else "as configured"
     return (Choice(model, reason),) * len(history.labels)
-
-
-def _bounded(history: SeriesMatrix) -> SeriesMatrix:
-    """Return the history without samples beyond `LARGEST`; the same one where there are none."""
-    values = history.values
-    # Reductions need no copy of the history, which may be most of the memory in use.
-    low, high = np.fmin.reduce(values, None, initial=0.0), np.fmax.reduce(values, None, initial=0.0)
-    if low >= -LARGEST and high <= LARGEST:
-        return history
-    return replace(history, values=np.where(np.abs(values) <= LARGEST, values, np.nan))
