@@ -106,7 +106,7 @@ def check(
     With rule files: required labels and annotations, comparisons, PromQL, whether the metrics are
     on the server, and how often each alert would have fired in the last week.
 
-    Example: detector check rules/ --config detector.yml
+    Example: detector check rules/
     """
     from detector import configuration
     from detector.errors import ConfigError

@@ -10,6 +10,7 @@ import pytest
 
 from detector import configuration, names, settings
 from detector.mask_settings import MaskSettings, MasksSettings
+from detector.models import registry
 from detector.notify.telemetry import NotifyTelemetry
 from detector.notify_settings import EmailSettings, NotifySettings, SlackSettings, TargetSettings
 from detector.telemetry import Telemetry
@@ -67,6 +68,13 @@ def test_the_table_of_kinds_has_the_defaults(kind: str) -> None:
     assert missing.split(",")[0].replace(" ", "") == policy.missing
     assert {"none": -math.inf, "0 and more": 0.0}[limits] == policy.lower
     assert policy.upper == math.inf
+
+
+def test_the_cost_of_a_fit_is_said_alike() -> None:
+    for name, model in registry.MODELS.items():
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` | "))
+        costs = [re.findall(r"[\d.]+ ms", text) for text in (row, model.cost)]
+        assert costs[0] == costs[1][: len(costs[0])] != [], name
 
 
 def test_every_metric_is_in_the_readme() -> None:

@@ -53,7 +53,7 @@ MODELS: dict[str, Model] = {
         joint=False,
         seasonal=True,
         least_seconds=DAY,
-        cost="0.9 ms a series",
+        cost="0.5 ms a series",
         fit=seasonal.fit,
     ),
     "zscore": Model(
@@ -80,7 +80,7 @@ MODELS: dict[str, Model] = {
         joint=False,
         seasonal=True,
         least_seconds=DAY,
-        cost="130 ms a series",
+        cost="60 ms a series",
         fit=auto.fit,
     ),
     "forest": Model(
@@ -89,7 +89,7 @@ MODELS: dict[str, Model] = {
         joint=True,
         seasonal=False,
         least_seconds=DAY,
-        cost="170 ms a joint series, and 6 ms each step",
+        cost="150 ms a joint series, and 6 ms each step",
         fit=None,
     ),
 }
