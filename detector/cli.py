@@ -9,6 +9,7 @@ import os
 import signal as signals_module
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -105,7 +106,7 @@ def check(
     With rule files: required labels and annotations, comparisons, PromQL, whether the metrics are
     on the server, and how often each alert would have fired in the last week.
 
-    Example: detector check rules/ --config detector.yml
+    Example: detector check rules/
     """
     from detector import configuration
     from detector.errors import ConfigError
@@ -185,15 +186,22 @@ def signals(
         bool, typer.Option("--explain", help="Say which model each series has, and why.")
     ] = False,
 ) -> None:
-    """List the signals with their series and how far back their history really goes."""
+    """List the signals with their series and how far back their history really goes, and groups.
+
+    With --json they are one list; a group has its members as signals, and no series.
+    """
     from detector import configuration, printing, report
+    from detector.settings import own_groups
 
     settings = configuration.load(config)
     rows = report.signals(settings, explained=explain)
+    groups = own_groups(settings)
     if as_json:
-        typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
+        listed = [row.as_dict() for row in rows] + [asdict(group) for group in groups]
+        typer.echo(json.dumps(listed, indent=2))
     else:
         printing.print_signals(Console(highlight=False), rows)
+        printing.print_groups(Console(highlight=False), groups)
         if explain:
             printing.print_models(Console(highlight=False), rows)
     raise typer.Exit(1 if any(row.error for row in rows) else 0)

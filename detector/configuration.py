@@ -47,6 +47,28 @@ JSON_VARIABLES = {
     f"{PREFIX}NOTIFY": "",
     f"{PREFIX}NOTIFY__TARGETS": "",
 }
+# What is said of a value that is not of the type of its key, by pydantic's name for the mistake.
+WORDS = {
+    "missing": "is missing and has no default; write it",
+    "dict_type": "must have keys and values below it; remove the key if there are none",
+    "list_type": "must be a list such as [a, b]; remove the key if it is empty",
+    "string_type": "must be a text, in quotes where it is not a word",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "has other characters than letters, digits, _, . and -, or over 40",
+    "too_short": "needs at least {min_length}, has {actual_length}",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be {expected}",
+    "path_type": "must be the path of a file",
+}
 # A file that is no configuration at all must not be printed back.
 MOST_MISTAKES = 3
 MOST_CHARACTERS = 400
@@ -142,7 +164,12 @@ def _describe(error: Any) -> tuple[str, str]:
         if close:
             return f"unknown key {where!r}; did you mean {close[0]!r}?", ""
         return f"unknown key {where!r}", f"known keys: {', '.join(known)}"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}", ""
+    if error["type"] in ("model_type", "model_attributes_type"):
+        keys = ", ".join(_keys_at(error["loc"]))
+        return f"{where}: must have keys and values below it, of {keys}; or remove it", ""
+    words = WORDS.get(error["type"])
+    said = words.format(**error.get("ctx", {})) if words else error["msg"]
+    return f"{where}: {said.removeprefix('Value error, ')}", ""
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:

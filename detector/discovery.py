@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from detector import names
+from detector import names, promql
 from detector.errors import ConfigError
 from detector.labels import label_set
 from detector.series import Group, Labels, Signal
@@ -67,7 +67,7 @@ def discover(settings: Settings, read_rules: Callable[[], list[dict[str, Any]]])
                 f"groups.{group.name}: a recording rule has this anomaly_name already; rename "
                 "one of them"
             )
-    warnings += _without_effect(settings, groups, signals)
+    warnings += _without_effect(settings, groups, signals) + _feedback(signals.values())
     return Discovery(signals, tuple(warnings), groups)
 
 
@@ -119,6 +119,16 @@ def _without_effect(
         if unknown:
             found.append(f"{where}: no signal of the name {', '.join(map(repr, unknown))}")
     return found
+
+
+def _feedback(signals: Iterable[Signal]) -> list[str]:
+    """Return a line for each signal that is made of what the detector writes."""
+    return [
+        f"signal {signal.name}: its query reads the detector's own scores, so that what it says "
+        "becomes what it learns; ask for something else"
+        for signal in signals
+        if any(promql.reads_scores(query) for query, _ in signal.queries)
+    ]
 
 
 def _signals_of(

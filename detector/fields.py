@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import zoneinfo
 from typing import Annotated, Any
@@ -12,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from detector.durations import parse_duration
 from detector.errors import ConfigError
+
+MOST_PORT = 65_535
 
 
 class Strict(BaseModel):
@@ -52,12 +55,19 @@ def _server_url(url: str) -> str:
 def _listen(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(r"[^:\s]+:\d{1,5}", value):
         raise ValueError("write host:port, such as 127.0.0.1:9112 or 0.0.0.0:9112")
-    return value
+    return _with_port(value)
 
 
 def _host_port(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(r"[^:/@\s]+:\d{1,5}", value):
         raise ValueError("write host:port, such as smtp.example.org:587, without credentials")
+    return _with_port(value)
+
+
+def _with_port(value: str) -> str:
+    port = value.rpartition(":")[2]
+    if int(port) > MOST_PORT:
+        raise ValueError(f"port {port} is out of range; the last is {MOST_PORT}")
     return value
 
 
@@ -65,6 +75,12 @@ def _limits(value: Any) -> Any:
     if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 2):
         raise ValueError("limits must be [lower, upper]; null means none")
     return value
+
+
+def _finite(limits: tuple[float | None, float | None] | None) -> Any:
+    if not all(limit is None or math.isfinite(limit) for limit in limits or ()):
+        raise ValueError("limits must be finite numbers, [lower, upper]; null means none")
+    return limits
 
 
 def _zone(name: str) -> str:
@@ -87,7 +103,9 @@ WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 Listen = Annotated[str, BeforeValidator(_listen)]
 HostPort = Annotated[str, BeforeValidator(_host_port)]
-Limits = Annotated[tuple[float | None, float | None] | None, BeforeValidator(_limits)]
+Limits = Annotated[
+    tuple[float | None, float | None] | None, BeforeValidator(_limits), AfterValidator(_finite)
+]
 Zone = Annotated[str, AfterValidator(_zone)]
 Text = Annotated[str, Field(min_length=1)]
 Words = Annotated[list[Text], BeforeValidator(listed)]

@@ -38,7 +38,13 @@ class Evaluation:
     boundary : int
         Unix seconds of the fit.
     history : SeriesMatrix
-        Samples on the profile grid; those outside [boundary - history, boundary) are ignored.
+        Samples on the profile grid; those outside [boundary - history, boundary) are ignored, and
+        infinite ones are NaN, here as in `advance`.
+
+    Raises
+    ------
+    ValueError
+        When two rows have the same labels.
     """
 
     def __init__(
@@ -48,7 +54,8 @@ class Evaluation:
         self.schedule = schedule
         self.boundary = boundary
         self.next_time = schedule.fold_start(boundary)
-        known = history.between(boundary - schedule.history, boundary)
+        history.check_unique()
+        known = history.between(boundary - schedule.history, boundary).bounded()
         labels = (known.labels[s] for s in np.flatnonzero(~known.absent.all(axis=1)))
         first, _ = schedule.history_times(boundary)
         self._history = extended(known.aligned(tuple(sorted(labels))), first, boundary)
@@ -185,7 +192,7 @@ class Evaluation:
         if len(window.times) and window.times[0] != self.next_time:
             raise ValueError(f"window starts at {window.times[0]}, expected {self.next_time}")
         self.admit(window.labels)
-        aligned = window.aligned(self.labels)
+        aligned = window.aligned(self.labels).bounded()
         if not self._begun:
             reached = window.times[-1] if len(window.times) else self.next_time
             if reached < self.boundary - self.schedule.step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.console import Console
 from detector.durations import format_duration
 from detector.names import KINDS
 from detector.report import Check, SignalRow
+from detector.series import Group
 from detector.tables import print_table
 
 STYLE = {"ok": "green", "warning": "yellow", "error": "bold red"}
@@ -58,6 +60,14 @@ def print_signals(console: Console, rows: list[SignalRow]) -> None:
         for row in _ordered(rows)
     ]
     print_table(console, header, lines)
+
+
+def print_groups(console: Console, groups: Sequence[Group]) -> None:
+    """Print what is judged together, where there is any."""
+    header = ("group", "model", "signals", "by")
+    lines = [(g.name, g.model, ", ".join(g.signals), ", ".join(g.by)) for g in groups]
+    if lines:
+        print_table(console, header, lines)
 
 
 def print_models(console: Console, rows: list[SignalRow]) -> None:

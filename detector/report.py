@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from detector import access
+from detector import access, limits
 from detector.condition_check import check_conditions, check_excluded_alerts
 from detector.conditions import Conditions
 from detector.coverage import open_series
@@ -16,6 +16,7 @@ from detector.discovery import Discovery, discover
 from detector.errors import DetectorError
 from detector.explanation import SeriesModel, explain
 from detector.finding import Finding
+from detector.group_check import check_groups
 from detector.prometheus import Prometheus, Reading, rules_source
 from detector.series import Group, SeriesMatrix, Signal
 from detector.settings import Settings
@@ -107,8 +108,10 @@ def check(settings: Settings, now: float | None = None) -> Check:
             )
             continue
         findings.append(_probe(signal, reading, settings))
+        findings += _beyond(signal, reading.matrix, settings)
         newest[signal.name] = reading.matrix
     findings += check_conditions(source, found.signals.values(), newest, settings)
+    findings += check_groups(found.groups, newest)
     failed = any(f.level == "error" for f in findings)
     signals = tuple(found.signals.values())
     return Check(settings, tuple(findings), signals, int(failed), found.groups)
@@ -165,6 +168,18 @@ def _probe(signal: Signal, reading: Reading, settings: Settings) -> Finding:
     if count == 0 and signal.policy.missing != "zero":
         return Finding("warning", subject, "no series now; is the metric's name right?")
     return Finding("ok", subject, f"{signal.kind}, {count} series")
+
+
+def _beyond(signal: Signal, newest: SeriesMatrix, settings: Settings) -> list[Finding]:
+    """Return a warning when samples are outside the signal's limits."""
+    beyond = limits.outside(newest.values, signal.policy)
+    if not beyond.any():
+        return []
+    text = (
+        f"{int(beyond.any(axis=1).sum())} of {len(newest.labels)} series are now outside "
+        f"{limits.described(signal, settings)} (such as {newest.values[beyond][0]:g})"
+    )
+    return [Finding("warning", f"signal {signal.name}", text)]
 
 
 def signals(

@@ -8,12 +8,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from detector.durations import format_duration
 from detector.errors import ConfigError
 from detector.models.baseline import DAY
 
 # Channels are calibrated on this many of the last steps: ten days of minutes, all the four weeks
 # of five.
 WINDOW_STEPS = 15_000
+# No model says anything about a series before it has this many samples on the profile grid, and a
+# day of them; as in `models.seasonal`, which would load the compiler here.
+LEAST_SAMPLES = 20
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Schedule:
     profile : int
         Grid of seasonal slots and of the history; a multiple of `step` that divides a day.
     history : int
-        How far back a fit looks; a multiple of `profile`.
+        How far back a fit looks; a multiple of `profile`, at least a day and 20 of its slots.
     refit : int
         Distance of two fits; a multiple of `profile`.
 
@@ -43,8 +47,9 @@ class Schedule:
     refit: int
 
     def __post_init__(self) -> None:
-        if self.step < 1:
-            raise ConfigError("step must be at least 1s")
+        for name in ("step", "profile"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1s")
         if self.profile % self.step or DAY % self.profile:
             raise ConfigError(
                 f"profile ({self.profile}s) must be a multiple of step ({self.step}s) and "
@@ -56,6 +61,13 @@ class Schedule:
                 raise ConfigError(
                     f"{name} ({value}s) must be a positive multiple of profile ({self.profile}s)"
                 )
+        least = max(DAY, LEAST_SAMPLES * self.profile)
+        if self.history < least:
+            raise ConfigError(
+                f"history ({self.history}s) is too short for any model to score anything: it "
+                f"needs at least {format_duration(least)} with a profile of "
+                f"{format_duration(self.profile)}; the default is 28d"
+            )
 
     def boundary(self, signal: str, now: int) -> int:
         """Return the last refit boundary of a signal at or before `now`."""

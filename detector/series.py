@@ -5,8 +5,9 @@ Letters: S series, T times.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,11 @@ class Policy:
         IANA name of the zone whose clock and calendar the season follows; empty for UTC.
     trend : bool
         Whether the level of the day is held against that of the last weeks: a slow drift is news.
+
+    Raises
+    ------
+    ValueError
+        When a word is unknown, a number is NaN or out of range, or the limits are not in order.
     """
 
     direction: Direction = "both"
@@ -57,6 +63,19 @@ class Policy:
     sensitivity: float = 1.0
     timezone: str = ""
     trend: bool = False
+
+    def __post_init__(self) -> None:
+        words = (("direction", get_args(Direction)), ("missing", get_args(Missing)))
+        for name, allowed in words:
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} {getattr(self, name)!r}; choose from {allowed}")
+        for name in ("min_abs", "min_rel"):
+            if not 0.0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} {getattr(self, name)} must be finite and not negative")
+        if not 0.0 < self.sensitivity < np.inf:
+            raise ValueError(f"sensitivity {self.sensitivity} must be finite and above zero")
+        if not self.lower < self.upper:
+            raise ValueError(f"lower {self.lower} must be below upper {self.upper}")
 
 
 @dataclass(frozen=True)
@@ -171,17 +190,23 @@ class SeriesMatrix:
     Parameters
     ----------
     labels : tuple of Labels
-        S label sets, sorted by name, unique.
+        S label sets, sorted by name, unique (see `check_unique`).
     times : int64[T]
-        Unix seconds, ascending, `step` apart.
+        Unix seconds, ascending; multiples of `step` apart.
     values : float64[S, T]
-        NaN where there is no sample or the sample is not finite.
+        NaN where there is no sample or the sample says nothing. An infinite one is taken for NaN
+        where samples come in (see `bounded`).
     absent : bool[S, T]
         True where the source had no sample at all (a NaN sample is present but says nothing).
     step : int
         Seconds between times.
     mask : uint8[S, T], optional
         Bits of `names.Mask`: samples not to be learnt from, not to be alerted on.
+
+    Raises
+    ------
+    ValueError
+        When shapes do not fit or times are no ascending integers.
     """
 
     labels: tuple[Labels, ...]
@@ -197,6 +222,30 @@ class SeriesMatrix:
             raise ValueError(f"values {self.values.shape} do not fit labels x times {shape}")
         if self.mask is not None and self.mask.shape != shape:
             raise ValueError(f"mask {self.mask.shape} does not fit labels x times {shape}")
+        ordered = len(self.times) < 2 or (self.times[1:] > self.times[:-1]).all()
+        if self.times.dtype.kind != "i" or not ordered:
+            raise ValueError("times must be integers, unix seconds, ascending and each once")
+
+    def check_unique(self) -> None:
+        """Check the labels; apart, since it takes longer than the rest of a matrix.
+
+        Raises
+        ------
+        ValueError
+            When two rows have the same labels.
+        """
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("two rows have the same labels; each series may be given once")
+
+    def bounded(self, largest: float = sys.float_info.max) -> SeriesMatrix:
+        """Return the samples with NaN for those farther from zero than `largest`, and infinite
+        ones; the same matrix where there are none."""
+        # Reductions need no copy of the samples, which may be most of the memory in use.
+        low = np.fmin.reduce(self.values, None, initial=0.0)
+        high = np.fmax.reduce(self.values, None, initial=0.0)
+        if low >= -largest and high <= largest:
+            return self
+        return replace(self, values=np.where(np.abs(self.values) <= largest, self.values, np.nan))
 
     def marked(self, bit: int) -> Bool:
         """Return where a bit of `mask` is set, bool[S, T]."""
@@ -236,6 +285,8 @@ class SeriesMatrix:
         if labels == self.labels:
             return self
         row = {key: i for i, key in enumerate(self.labels)}
+        if len(row) < len(self.labels):
+            self.check_unique()
         values = np.full((len(labels), len(self.times)), np.nan)
         absent = np.ones(values.shape, bool)
         mask = None if self.mask is None else np.zeros(values.shape, np.uint8)

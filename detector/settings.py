@@ -33,6 +33,8 @@ from detector.schedule import Schedule
 from detector.series import Condition, Direction, Group, Labels, Missing, Model, Policy, Signal
 
 PREFIX = "DETECTOR_"
+# The naming convention of Prometheus for a share of one: limits [0, 1].
+RATIO_SUFFIX = "_ratio"
 
 
 def known_kind(word: str) -> str | None:
@@ -63,6 +65,13 @@ class PrometheusSettings(Strict):
     cert_file: Path | None = None
     key_file: Path | None = None
     timeout: Duration = 30.0
+
+    @model_validator(mode="after")
+    def _in_use(self) -> PrometheusSettings:
+        for alone, needed in (("password_file", "username"), ("key_file", "cert_file")):
+            if getattr(self, alone) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{alone} is not used without {needed}; add it or remove {alone}")
+        return self
 
 
 class RulesSettings(Strict):
@@ -203,8 +212,7 @@ def policy_of(
     """Return the policy of a signal: kind's default, `policies` by kind, by name, its own keys."""
     policy = KIND_POLICIES[kind]
     values = {field: getattr(policy, field) for field in Policy.__dataclass_fields__}
-    if name.endswith("_ratio"):
-        # The naming convention of Prometheus: a share of one.
+    if name.endswith(RATIO_SUFFIX):
         values["lower"], values["upper"] = 0.0, 1.0
     for layer in _layers(settings, name, kind, own):
         for field in ("direction", "min_abs", "min_rel", "missing", "sensitivity", "timezone"):

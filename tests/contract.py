@@ -13,6 +13,7 @@ import numpy as np
 from synthetic import DAY, grid, labels, matrix, traffic
 
 from detector.models.baseline import WEEK, Baseline, level_blocks
+from detector.models.registry import LARGEST
 from detector.series import Labels, SeriesMatrix
 
 Fit = Callable[[SeriesMatrix], Baseline]
@@ -71,7 +72,8 @@ def check_shapes(base: Baseline, history: SeriesMatrix) -> None:
         assert value.shape == shape, name
         assert not np.isinf(value).any(), name
         assert value.dtype == {"ready": bool, "samples": np.int64}.get(name, np.float64), name
-    np.testing.assert_array_equal(base.samples, np.isfinite(history.values).sum(axis=1))
+    usable = np.abs(history.values) <= LARGEST
+    np.testing.assert_array_equal(base.samples, usable.sum(axis=1))
     # Ready is ready: there is a forecast for some slot, and a scale to divide by.
     assert np.isfinite(base.table[base.ready]).any(axis=1).all()
     assert (base.scale[base.ready] > 0).all()
@@ -110,11 +112,30 @@ def check_degenerate(fit: Fit) -> None:
         assert np.median(error) < 0.6 * abs(unit) * rate.mean()
 
 
+def check_largest(fit: Fit) -> None:
+    """Samples up to the largest float are missing where a fit could not add them up."""
+    times = grid(15, STEP)
+    rate, n = traffic(times), np.arange(len(times))
+    for most in (1e301, 1e308, 1.7e308, np.finfo(float).max):
+        for sign in (1.0, -1.0):
+            assert not fitted(fit, times, {A: np.full(len(times), sign * most)}).ready[0]
+            once = np.where(n == 4000, sign * most, rate)
+            equal(
+                fitted(fit, times, {A: once}),
+                fitted(fit, times, {A: np.where(n == 4000, np.nan, rate)}),
+            )
+        for run in (1, 12, 288):
+            assert not fitted(fit, times, {A: np.where(n // run % 2, most, -most)}).ready[0]
+    # A week with one sample far above all others, as far as a fit can tell.
+    for unit in (1.0, 1e-200, 5e-324):
+        fitted(fit, times, {A: np.where(n == 4000, LARGEST, unit * rate)})
+
+
 def check_any(fit: Fit, values: np.ndarray) -> None:
     """Whatever the samples are: no warning, no exception, no infinity (see `fitted`)."""
     times = grid(len(values) / 24, 3600)
     base = fitted(fit, times, {A: values})
-    seen = np.flatnonzero(np.isfinite(values))
+    seen = np.flatnonzero(np.abs(values) <= LARGEST)
     if len(seen) < 20 or seen[-1] - seen[0] < 23:
         assert not base.ready[0]
 
@@ -230,6 +251,7 @@ def check_other_grids(fit: Fit) -> None:
 EVERY = (
     check_determinism,
     check_degenerate,
+    check_largest,
     check_scaling,
     check_shift,
     check_gaps,

@@ -13,13 +13,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tools import ROOT, run
 
-from detector.backtest.alerting import RULES, Firing, Rule, evaluated, firings, marks, visible
+from detector.backtest.alerting import RULES, Firing, Rule, evaluated, firings, marks
 from detector.backtest.results import alert_name
 from detector.durations import format_duration, parse_duration
 
 LOOKBACK = 300
 NOTHING, STALE = "_", "stale"
 Case = tuple[int, list[str], Rule]
+
+
+def visible(
+    stamps: np.ndarray, values: np.ndarray, stale: np.ndarray, at: np.ndarray, lookback: float
+) -> np.ndarray:
+    """Return what an instant selector sees at evaluations `at`, NaN where there is nothing.
+
+    A sample is seen until it is older than `lookback` (Prometheus 2.x; 3.x: or as old), or until a
+    staleness marker.
+    """
+    last = np.searchsorted(stamps, at, side="right") - 1
+    seen = np.full(len(at), np.nan)
+    there = last >= 0
+    index = last[there]
+    fresh = (at[there] - stamps[index] <= lookback) & ~stale[index]
+    seen[there] = np.where(fresh, values[index], np.nan)
+    return seen
 
 
 def prediction(step: int, tokens: list[str], rule: Rule, every: int) -> tuple[np.ndarray, set[int]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import math
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import Result
 from synthetic import DAY, MONDAY, grid, labels, matrix, traffic
 
 from detector.backtest.command import backtest
@@ -89,6 +91,28 @@ def test_the_file_holds_the_rows_of_the_pipeline(tmp_path: Path) -> None:
     assert {row["state"] for row in rows} == {"0", "1", "2", "3"}
     assert {row["state"] for row in rows[3000:3100]} == {"3"}
     assert rows[0]["score"] == ""
+
+
+def test_too_short_a_file_is_said_to_be_unscored(
+    detector: Callable[..., Result], tmp_path: Path
+) -> None:
+    times = grid(2, 300)[:144]
+    path = store(tmp_path / "series.csv", times, traffic(times))
+    code, out, _ = detector("backtest", path, "--step", "5m")
+    assert code == 0
+    assert "1 of 1 series were warming up throughout and never scored (series)" in out
+    assert "\t-\t-\t-\t0.00%" in out
+    code, _, err = detector("backtest", path, "--step", "5m", "--require", "pages_per_week<=2")
+    assert (code, "pages_per_week is undefined" in err) == (1, True)
+
+
+def test_samples_beyond_the_limits_are_said(tmp_path: Path) -> None:
+    times = grid(2, 300)
+    path = store(tmp_path / "a_ratio.csv", times, np.where(times < times[144], 0.5, 20.0))
+    request = Request(files=(path,), step=300)
+    outcome = backtest(Settings(), request, 0.0, threading.Event(), lambda line: None)
+    (note,) = (one for one in outcome.notes if "outside" in one)
+    assert note.startswith("a_ratio: 75.0% of its samples are outside its limits [0, 1] (its name")
 
 
 def test_ranges_of_time_are_masked_in_a_file(tmp_path: Path) -> None:
@@ -174,6 +198,9 @@ def test_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
         ("timestamp,value\ninf,1\n", "unix seconds"),
         ("timestamp,value\n60,1,9,9\n70,1\n", "in.csv"),
         (b"\xff\xfe\x00\x01", "no CSV file"),
+        ("timestamp,a,a\n60,1,2\n", "two columns have the name 'a'"),
+        ("\ufeff\n timestamp, a, b, a\n60,1,2,3\n", "two columns have the name 'a'"),
+        ("timestamp,value,timestamp\n60,1,2\n", "two columns have the name 'timestamp'"),
         ("timestamp,value\n0,1\n17000000000,1\n", "span"),
     ],
 )
@@ -184,6 +211,13 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str | bytes, says
     assert "in.csv" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_columns_that_are_not_read_may_share_a_name(tmp_path: Path) -> None:
+    assert read(tmp_path, "timestamp,value,note,note,,\n60,1,a,b,,\n") == [(60, 60, 1.0)]
+    path = tmp_path / "apart.csv"
+    path.write_text("timestamp,a,a.1\n60,1,2\n")
+    assert len(read_csv(path, 60).samples.labels) == 2
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ from running import NOW, Running, rule
 from server import Server
 from synthetic import DAY
 
+from detector.backtest import sources
+from detector.backtest.command import backtest
 from detector.backtest.run import FIELDS, replayed
 from detector.backtest.sources import grid_for, opened
 from detector.errors import ConfigError, SourceError
@@ -113,6 +115,21 @@ def test_what_was_read_is_kept(server: Server, tmp_path: Path) -> None:
     server.stop()
     third = replay(settings_for(server, rules={"enabled": False}), asked)
     np.testing.assert_array_equal(first.judged[0].trace.score, third.judged[0].trace.score)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_progress_tells_of_the_cache_where_there_is_one(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    seeded(server)
+    monkeypatch.setattr(sources, "SAID_CHUNKS", 1)
+    asked = replace(ASKED, cache=tmp_path if cached else None, truth=(), incidents=())
+    said: list[str] = []
+    for _ in range(2):
+        backtest(settings_for(server), asked, NOW + 30, threading.Event(), said.append)
+    chunks = [line for line in said if "chunks read" in line]
+    assert chunks[0] == "1 chunks read" + (", 0 of them from --cache" if cached else "")
+    assert all(("--cache" in line) == cached for line in chunks)
 
 
 def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path) -> None:

@@ -115,6 +115,23 @@ RULES = {
 }
 
 
+def test_signals_lists_the_groups(
+    detector: Callable[..., Result], server: Server, tmp_path: Path
+) -> None:
+    text = (
+        f"prometheus: {{url: '{server.url}'}}\nhistory: 1d\n"
+        "signals: [{name: a, query: up}, {name: b, query: up}]\n"
+        "groups: [{name: g, signals: [a, b], by: [job, instance]}]\n"
+    )
+    path = config(tmp_path, text)
+    _, out, _ = detector("signals", "--explain", "-c", path)
+    assert "group\tmodel\tsignals\tby\ng\tforest\ta, b\tjob, instance\n" in out
+    _, out, _ = detector("signals", "--json", "-c", path)
+    assert json.loads(out)[-1] == {
+        "name": "g", "model": "forest", "signals": ["a", "b"], "by": ["job", "instance"]
+    }  # fmt: skip
+
+
 def test_check_and_signals(detector: Callable[..., Result], server: Server, tmp_path: Path) -> None:
     now = int(time.time()) // 300 * 300
     server.write("rps", np.arange(now - 3600, now + 1, 60), 1.0, job="a")

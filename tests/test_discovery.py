@@ -53,6 +53,14 @@ def test_an_unknown_kind_counts_as_other_and_is_said() -> None:
     assert found([rule("a", kind="other")]).warnings == ()
 
 
+def test_a_signal_of_our_own_scores_is_said() -> None:
+    own = [{"name": "loop", "query": "max(anomaly_score)"}, {"name": "fine", "query": "up"}]
+    result = found([rule("a", "anomaly_observed"), rule("b", "job:anomaly_score:max")], signals=own)
+    assert len(result.warnings) == 2
+    assert "signal a: its query reads the detector's own scores" in result.warnings[0]
+    assert result.warnings[1].startswith("signal loop: ")
+
+
 def test_own_signals_join_and_collisions_are_refused() -> None:
     own = [{"name": "b", "query": "up", "kind": "errors"}]
     assert list(found([rule("a")], signals=own).signals) == ["a", "b"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from detector import configuration, names, settings
 from detector.mask_settings import MaskSettings, MasksSettings
+from detector.models import registry
 from detector.notify.telemetry import NotifyTelemetry
 from detector.notify_settings import EmailSettings, NotifySettings, SlackSettings, TargetSettings
 from detector.telemetry import Telemetry
@@ -57,13 +59,22 @@ def test_the_example_of_masks_is_a_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", names.KINDS)
 def test_the_table_of_kinds_has_the_defaults(kind: str) -> None:
     row = next(line for line in README.splitlines() if line.startswith(f"| `{kind}`"))
-    direction, low, share, missing = (cell.strip() for cell in row.split("|")[2:6])
+    direction, low, share, missing, limits = (cell.strip() for cell in row.split("|")[2:7])
     policy = settings.KIND_POLICIES[kind]
     assert direction == policy.direction
     number, _, unit = low.partition(" ")
     assert float(number) * (0.001 if unit == "ms" else 1) == pytest.approx(policy.min_abs)
     assert float(share.rstrip(" %")) == pytest.approx(100 * policy.min_rel)
     assert missing.split(",")[0].replace(" ", "") == policy.missing
+    assert {"none": -math.inf, "0 and more": 0.0}[limits] == policy.lower
+    assert policy.upper == math.inf
+
+
+def test_the_cost_of_a_fit_is_said_alike() -> None:
+    for name, model in registry.MODELS.items():
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` | "))
+        costs = [re.findall(r"[\d.]+ ms", text) for text in (row, model.cost)]
+        assert costs[0] == costs[1][: len(costs[0])] != [], name
 
 
 def test_every_metric_is_in_the_readme() -> None:

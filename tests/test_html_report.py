@@ -335,6 +335,26 @@ def test_without_incidents_it_speaks_of_pages_only(opened: Any) -> None:
     assert "--incidents" in report.text("main")
 
 
+def test_where_nothing_was_scored_it_speaks_of_no_pages(
+    opened: Any, tmp_path: Path, detector: Callable[..., Result]
+) -> None:
+    times = range(1_759_708_800, 1_759_708_800 + 100 * 300, 300)
+    lines = [f"{t},{10 + i % 7}" for i, t in enumerate(times)]
+    (tmp_path / "s.csv").write_text("timestamp,value\n" + "\n".join(lines) + "\n")
+    detector("backtest", tmp_path / "s.csv", "--step", "5m", "--html", tmp_path / "r.html")
+    report = opened((tmp_path / "r.html").read_text(encoding="utf-8"))
+    everything(report.page)
+    assert report.said == []
+    for factor in ("1", "2"):
+        report.page.evaluate(
+            "(v) => { const f = document.getElementById('factor');"
+            " f.value = v; f.dispatchEvent(new Event('input')); }",
+            factor,
+        )
+        assert report.text("#headline").startswith("Nothing was scored")
+        assert "0 a week" not in report.text("main")
+
+
 def test_uplot_is_the_one_that_is_pinned() -> None:
     lines = (ASSETS / "uPlot.pin").read_text(encoding="utf-8").splitlines()[1:]
     assert len(lines) == 3

@@ -21,6 +21,7 @@ from detector.backtest.grouping import Inhibition, Page, Route, pages
 from detector.backtest.ranking import vus_pr
 from detector.backtest.results import FIGURES, WEEK, Results, judge, results
 from detector.backtest.run import Trace
+from detector.backtest.summary import rows
 from detector.backtest.truth import Incident
 from detector.errors import ConfigError
 from detector.series import Labels, Signal
@@ -71,6 +72,21 @@ def test_an_alert_that_is_always_on_finds_nothing() -> None:
     assert found.delays == (None,)
     assert found.figures["precision"] == 0
     assert found.figures["time_in_alert_ratio"] == pytest.approx(398 / 400)
+
+
+def test_series_that_warm_up_throughout_have_no_rates() -> None:
+    """Silence of what was never scored is no quiet week."""
+    warming, half, absent = [2] * 400, [2] * 200 + [0] * 200, [3] * 400
+    one = judge(trace([warming, half, absent, [2] * 200 + [3] * 200]), [], 60, 30)
+    assert one.unscored == 2
+    assert results([one], [], 0, 24_000).figures["pages_per_week"] == 0
+    never = judged([warming, warming])
+    for name in FIGURES:
+        if "per_week" in name or name == "time_in_alert_ratio":
+            assert never.figures[name] is None, name
+    assert rows(never)[0][8:11] == ("-", "-", "-")
+    (said,) = failures([parse_requirement("pages_per_week<=2")], never.figures)
+    assert "pages_per_week is undefined" in said
 
 
 def test_a_rightful_alert_also_finds_what_begins_meanwhile() -> None:

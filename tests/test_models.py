@@ -16,8 +16,10 @@ from hypothesis.extra import numpy as arrays
 from synthetic import DAY, grid, labels, matrix, traffic
 
 from detector.models import auto, registry, stl, zscore
+from detector.models.baseline import Baseline
 from detector.models.univariate import trailing_level
 from detector.series import Model as ModelName
+from detector.series import SeriesMatrix
 
 A, B = labels(job="a"), labels(job="b")
 UNIVARIATE = [name for name, model in registry.MODELS.items() if not model.joint]
@@ -46,7 +48,11 @@ def test_the_contract_of_seasons(model: str, check: Callable[[contract.Fit], Non
     values=arrays.arrays(
         np.float64,
         st.integers(1, 96),
-        elements=st.one_of(st.floats(-1e300, 1e300), st.sampled_from([np.nan, 0.0, 1.0, 1e-300])),
+        elements=st.one_of(
+            st.floats(-1e300, 1e300),
+            st.floats(allow_infinity=False),
+            st.sampled_from([np.nan, 0.0, 1.0, 1e-300]),
+        ),
     )
 )
 def test_any_samples_have_a_defined_result(model: str, values: np.ndarray) -> None:
@@ -186,6 +192,35 @@ def test_where_nothing_can_be_compared_auto_is_the_default(days: float, why: str
     (choice,) = auto.choose(matrix(times, {A: x}))
     assert choice.model == "seasonal"
     assert why in choice.reason
+
+
+def test_auto_fits_each_series_once_to_the_whole_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = grid(15, 300)
+    noise = np.random.default_rng(1).standard_normal(len(times))
+    history = matrix(times, {A: 100 + noise, B: traffic(times, 2)})
+    models = [choice.model for choice in auto.choose(history)]
+    assert len(set(models)) == 2
+    alone = [
+        registry.fit(model, matrix(times, {key: row}))
+        for model, key, row in zip(models, history.labels, history.values, strict=True)
+    ]
+    whole: list[str] = []
+
+    def counted(name: str) -> contract.Fit:
+        def fit(lesson: SeriesMatrix) -> Baseline:
+            whole.extend([name] * len(lesson.labels) * (len(lesson.times) == len(times)))
+            return registry.fit(name, lesson)
+
+        return fit
+
+    monkeypatch.setattr(auto, "CANDIDATES", {name: counted(name) for name in auto.CANDIDATES})
+    base = auto.fit(history)
+    assert sorted(whole) == sorted(models)
+    for s, one in enumerate(alone):
+        np.testing.assert_array_equal(base.table[s], one.table[0])
+        np.testing.assert_array_equal(base.expected[s], one.expected[0])
 
 
 def test_local_times_move_the_season() -> None:

@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, MONDAY, column, episodes, grid, joined, labels, matrix, traffic
 
+from detector import schedule as schedules
 from detector.backtest.files import read_csv
 from detector.errors import ConfigError
 from detector.localtime import utc_offsets
 from detector.matrices import fill_zero
+from detector.models import registry, seasonal
 from detector.names import Mask, State
 from detector.pipeline import Evaluation, replay
 from detector.schedule import Schedule
@@ -692,7 +694,12 @@ def test_boundaries_are_absolute_and_staggered() -> None:
         ((0, 300, DAY, DAY), "step"),
         ((60, 90, DAY, DAY), "multiple of step"),
         ((60, 420, DAY, DAY), "divide a day"),
+        ((60, 0, 300, 300), "profile must be at least 1s"),
+        ((60, -300, DAY, DAY), "profile must be at least 1s"),
         ((60, 300, 400, DAY), "history"),
+        ((60, 300, DAY // 2, DAY), r"history \(43200s\) is too short .* at least 1d"),
+        ((60, 300, DAY - 300, DAY), "at least 1d"),
+        ((DAY // 2, DAY // 2, 9 * DAY, DAY), "at least 10d with a profile of 12h"),
         ((60, 300, DAY, 100), "refit"),
     ],
 )
@@ -701,12 +708,44 @@ def test_grids_that_do_not_fit_are_refused(grids: tuple[int, int, int, int], say
         Schedule(*grids)
 
 
+def test_the_shortest_history_is_that_of_the_models() -> None:
+    assert all(model.least_seconds == DAY for model in registry.MODELS.values())
+    assert schedules.LEAST_SAMPLES == seasonal.LEAST_SAMPLES
+    assert Schedule(60, 300, DAY, DAY).history == DAY
+
+
 def test_a_window_out_of_turn_is_refused() -> None:
     samples = busy()
     boundary = COARSE.boundary(TRAFFIC.name, int(samples.times[-1]))
     evaluation = Evaluation(TRAFFIC, COARSE, boundary, samples)
     with pytest.raises(ValueError, match="expected"):
         evaluation.advance(samples.between(boundary, boundary + 600))
+
+
+def test_an_infinite_sample_is_one_that_says_nothing() -> None:
+    samples = busy()
+    values = samples.values.copy()
+    values[:, 500::97] = np.inf
+    values[:, 501::97] = -np.inf
+    missing = np.where(np.isfinite(values), values, np.nan)
+    first = int(samples.times[0])
+    one, other = (scored(replace(samples, values=x), first) for x in (values, missing))
+    for part, same in zip(one, other, strict=True):
+        for name in ("score", "expected", "state"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(same, name))
+    assert np.isfinite(one[-1].score).any()
+
+
+def test_series_given_twice_are_refused() -> None:
+    samples = busy()
+    twice = replace(samples, labels=samples.labels[:1] * len(samples.labels))
+    first = int(samples.times[0])
+    with pytest.raises(ValueError, match="two rows have the same labels"):
+        scored(twice, first)
+    boundary = COARSE.boundary(TRAFFIC.name, int(samples.times[-1]))
+    evaluation = Evaluation(TRAFFIC, COARSE, boundary, samples)
+    with pytest.raises(ValueError, match="two rows have the same labels"):
+        evaluation.advance(twice.between(evaluation.next_time, boundary + 300))
 
 
 def up(job: str, where: np.ndarray) -> dict[Labels, np.ndarray]:

@@ -71,6 +71,67 @@ def test_a_label_set_given_twice_is_said(server: Server) -> None:
     assert "the first wins" in findings(result, "warning")["signal twice"]
 
 
+def test_samples_beyond_the_limits_are_said_with_their_origin(server: Server) -> None:
+    for job, value in (("a", 20.0), ("b", 0.5)):
+        server.write("shop", NOW, value, job=job)
+    server.write("cold", NOW, -3.0)
+    server.write("one", NOW, 1.0 + 1e-12)
+    rule = {"record": "r:1", "expr": "shop", "labels": {"anomaly_name": "shop_rate_ratio"}}
+    server.set_rules(rule)
+    own = [
+        {"name": "own", "query": "shop", "limits": [None, 5]},
+        {"name": "named", "query": "shop"},
+        {"name": "kind", "query": "shop", "kind": "drift"},
+        {"name": "cold", "query": "cold", "kind": "traffic"},
+        {"name": "one_ratio", "query": "one"},
+        {"name": "free_ratio", "query": "shop", "limits": [None, None]},
+    ]
+    policies = {"named": {"limits": [1, None]}, "drift": {"limits": [0, 10]}}
+    result = report.check(settings(server, signals=own, policies=policies), NOW)
+    assert result.exit_code == 0
+    warnings = findings(result, "warning")
+    ratio = warnings["signal shop_rate_ratio"]
+    assert "1 of 2 series are now outside its limits [0, 1] (its name ends in _ratio" in ratio
+    assert "set policies.shop_rate_ratio.limits to what is possible" in ratio
+    assert "(such as 20)" in ratio
+    assert "[null, 5] (its own)" in warnings["signal own"]
+    assert "set limits of the signal own to" in warnings["signal own"]
+    assert "1 of 2" in warnings["signal named"]
+    assert "[1, null] (from policies.named.limits)" in warnings["signal named"]
+    assert "[0, 10] (from policies.drift.limits)" in warnings["signal kind"]
+    assert "set policies.kind.limits to" in warnings["signal kind"]
+    assert "[0, null] (those of its kind, traffic)" in warnings["signal cold"]
+    assert warnings.keys().isdisjoint({"signal one_ratio", "signal free_ratio"})
+
+
+def test_groups_whose_members_share_no_labels_are_said(server: Server) -> None:
+    server.write("rps", NOW, 1.0, job="a", path="/")
+    server.write("lat", NOW, 1.0, job="a")
+    server.write("err", NOW, 1.0, job="b")
+    own = [{"name": name, "query": name} for name in ("rps", "lat", "err", "none")]
+    groups = [
+        {"name": "good", "signals": ["rps", "lat", "none"], "by": "job"},
+        {"name": "all", "signals": ["rps", "err"]},
+        {"name": "nobody", "signals": ["rps", "lat"], "by": ["instance", "job"]},
+        {"name": "half", "signals": ["rps", "lat"], "by": "path"},
+        {"name": "apart", "signals": ["rps", "err"], "by": "job"},
+        {"name": "empty", "signals": ["none", "rps"], "by": "job"},
+    ]
+    result = report.check(settings(server, signals=own, groups=groups), NOW)
+    assert result.exit_code == 0
+    assert messages(result, "group good") == [("ok", "forest, 1 joint series")]
+    assert messages(result, "group all") == [("ok", "forest, 1 joint series")]
+    ((level, text),) = messages(result, "group nobody")
+    assert level == "warning"
+    assert text.startswith("by: instance: no series of its signals has this label")
+    assert text.endswith("labels they share: job")
+    ((_, text),) = messages(result, "group half")
+    assert text.startswith("by: path: no series of lat has this label, so it has no say")
+    ((_, text),) = messages(result, "group apart")
+    assert text.startswith("no two of its signals have series with the same job")
+    assert messages(result, "group empty") == [("ok", "forest, 0 joint series")]
+
+
 def messages(result: report.Check, subject: str) -> list[tuple[str, str]]:
     return [(f.level, f.message) for f in result.findings if f.subject == subject]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from synthetic import labels, matrix
 
 from detector.labels import label_set, output_labels, result_labels
-from detector.series import SeriesMatrix, empty_matrix
+from detector.series import Policy, SeriesMatrix, empty_matrix
 
 NAMES = st.sampled_from(["job", "instance", "signal", "kind", "channel", "exported_kind", "zone"])
 
@@ -87,3 +89,49 @@ def test_shapes_are_checked() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         SeriesMatrix((), np.arange(3), np.zeros((1, 3)), np.zeros((1, 3), bool), 60)
     assert empty_matrix(60).values.shape == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "times", [[0, 120, 60], [0, 60, 60], [120, 60, 0], [0.0, 60.0, np.nan], [0.0, 60.0, 120.0]]
+)
+def test_times_are_checked(times: list[float]) -> None:
+    with pytest.raises(ValueError, match="times must be integers, unix seconds, ascending"):
+        SeriesMatrix((), np.array(times), np.zeros((0, 3)), np.zeros((0, 3), bool), 60)
+
+
+def test_rows_of_the_same_labels_are_refused() -> None:
+    twice = (labels(job="a"), labels(job="a"))
+    samples = SeriesMatrix(twice, np.array([60]), np.zeros((2, 1)), np.zeros((2, 1), bool), 60)
+    for use in (samples.check_unique, lambda: samples.aligned((labels(job="b"),))):
+        with pytest.raises(ValueError, match="two rows have the same labels"):
+            use()
+
+
+def test_bounded_has_no_infinity_and_is_the_same_matrix_without_one() -> None:
+    samples = grid_of(4)
+    assert samples.bounded() is samples
+    assert samples.bounded(2.0).values.tolist()[0][:3] == [0.0, 1.0, 2.0]
+    for far in (np.inf, -np.inf):
+        found = matrix(samples.times, {labels(job="a"): np.array([0.0, far, np.nan, 1.0])})
+        np.testing.assert_array_equal(found.bounded().values, [[0.0, np.nan, np.nan, 1.0]])
+        assert found.values[0, 1] == far
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"direction": "sideways"},
+        {"missing": "nil"},
+        {"sensitivity": -1},
+        {"sensitivity": float("nan")},
+        {"min_abs": float("nan")},
+        {"min_rel": -0.1},
+        {"lower": 1.0, "upper": 0.0},
+        {"lower": float("nan")},
+    ],
+    ids=str,
+)
+def test_a_policy_that_means_nothing_is_refused(given: dict[str, Any]) -> None:
+    (name, *_) = given
+    with pytest.raises(ValueError, match=name):
+        Policy(**given)

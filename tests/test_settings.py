@@ -181,6 +181,7 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("step: -1m", "is no duration"),
         ("profile: 7m", "must be a multiple of step (60s) and divide a day"),
         ("history: 100s", "history (100s) must be a positive multiple"),
+        ("history: 12h", "history (43200s) is too short for any model"),
         ("max_series: 0", "max_series"),
         ("prometheus: {url: 'localhost:9090'}", "write http://host:9090"),
         ("prometheus: {url: 'http://a:b@host:9090'}", "credentials do not belong in a URL"),
@@ -199,6 +200,9 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("listen: 9112", "write host:port, such as 127.0.0.1:9112"),
         ("policies: {a: {limits: [0]}}", "limits must be [lower, upper]; null means none"),
         ("policies: {a: {limits: [0, 1, 2]}}", "limits must be [lower, upper]"),
+        ("policies: {a: {limits: [.inf, null]}}", "limits must be finite numbers"),
+        ("policies: {a: {limits: [.nan, null]}}", "limits must be finite numbers"),
+        ("policies: {a: {limits: [0, .inf]}}", "null means none"),
         ("policies: {a: {limits: 5}}", "limits must be [lower, upper]"),
         ("policies: {requests: {}, Traffic: {}}", "'requests' and 'Traffic' are the same kind"),
         (
@@ -246,6 +250,25 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("masks: {train: [{days: [saturn]}]}", "masks.train.0.days.0"),
         ("masks: {train: [{days: [sat], timezone: Mars}]}", "unknown time zone 'Mars'"),
         ("exclude_alerts: ['']", "exclude_alerts.0"),
+        ("policies: {latency: }", "policies.latency: must have keys and values below it, of dire"),
+        ("policies: [a]", "policies: must have keys and values below it"),
+        ("prometheus: http://a:9090", "prometheus: must have keys and values below it, of bearer"),
+        ("signals: {a: b}", "signals: must be a list"),
+        ("signals: [{name: a}]", "signals.0.query: is missing and has no default; write it"),
+        ("signals: [{name: 5, query: up}]", "signals.0.name: must be a text, in quotes"),
+        ("signals: [{name: '', query: up}]", "signals.0.name: must not be empty"),
+        ("groups: [{name: g, signals: [a]}]", "groups.0.signals: needs at least 2, has 1"),
+        ("rules: {enabled: maybe}", "rules.enabled: must be true or false"),
+        ("max_series: 1.5", "max_series: must be a whole number"),
+        ("concurrency: 100", "concurrency: must be at most 64"),
+        ("log_level: loud", "log_level: must be 'debug', 'info', 'warning' or 'error'"),
+        ("policies: {a: {min_abs: .nan}}", "policies.a.min_abs: must be a finite number"),
+        ("policies: {a: {limits: [x, 1]}}", "policies.a.limits.0: must be a number"),
+        ("notify: {targets: [{name: 'a b'}]}", "notify.targets.0.name: has other characters"),
+        ("listen: foo:99999", "listen: port 99999 is out of range; the last is 65535"),
+        ("notify: {listen: 'a:99999'}", "notify.listen: port 99999 is out of range"),
+        ("prometheus: {password_file: a}", "prometheus: password_file is not used without user"),
+        ("prometheus: {key_file: a}", "prometheus: key_file is not used without cert_file"),
         ("- a list", "the top level must be keys and values"),
         ("a: b: c", "no valid YAML"),
         ("1: 2", "the top level must be keys and values"),
@@ -256,6 +279,8 @@ def test_one_line_for_one_mistake(tmp_path: Path, text: str, says: str) -> None:
     message = refused(tmp_path, text)
     assert says in message
     assert str(tmp_path / "detector.yml") in message
+    assert "Input should" not in message
+    assert "Settings" not in message
 
 
 def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.series import Bool, Float, Int
+from detector.series import Bool, Int
 
 
 @dataclass(frozen=True)
@@ -47,35 +47,6 @@ class Firing:
 
     start: int
     end: int
-
-
-def visible(stamps: Int, values: Float, stale: Bool, at: Int, lookback: float) -> Float:
-    """Return what an instant selector sees, float64[E].
-
-    Parameters
-    ----------
-    stamps : int64[N]
-        Times of the samples, ascending.
-    values : float64[N]
-    stale : bool[N]
-        Samples that are staleness markers.
-    at : int64[E]
-        Evaluation times.
-    lookback : float
-        A sample is seen until it is older than this (Prometheus 2.x; 3.x: or as old).
-
-    Returns
-    -------
-    float64[E]
-        NaN where there is nothing to see.
-    """
-    last = np.searchsorted(stamps, at, side="right") - 1
-    seen = np.full(len(at), np.nan)
-    there = last >= 0
-    index = last[there]
-    fresh = (at[there] - stamps[index] <= lookback) & ~stale[index]
-    seen[there] = np.where(fresh, values[index], np.nan)
-    return seen
 
 
 def firings(times: Int, active: Bool, rule: Rule) -> list[Firing]:

@@ -9,12 +9,15 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+import numpy as np
+
+from detector import limits
 from detector.backtest.document import MOST_SERIES
 from detector.backtest.duel import Watched, alike, duel, judged_rival
 from detector.backtest.foremost import Foremost
 from detector.backtest.grafana import grafana_alerts
 from detector.backtest.grouping import Route
-from detector.backtest.outcome import Outcome, firsts, history
+from detector.backtest.outcome import Outcome, firsts, history, unscored
 from detector.backtest.packed import strips
 from detector.backtest.request import STRATEGIES, Request, threads
 from detector.backtest.results import Judged, joined, judge, lag_of, results
@@ -159,6 +162,7 @@ def _backtest(
             parts: list[Judged] = []
             whole: list[Trace] = []
             begins: list[int] = []
+            beyond, numbers = 0, 0
             empty = collected(loaded.signal, [], grid.step, start, end)
             first = 0
             for samples, shard in replayed_shards(
@@ -171,10 +175,18 @@ def _backtest(
                 for strategy in strategies:
                     others[strategy] += grafana_alerts(strategy, name, samples, start, end, pool)
                 begins += firsts(samples)
-                outcome.timing["samples"] += int((~samples.between(start, end).absent).sum())
+                told = samples.between(start, end)
+                outcome.timing["samples"] += int((~told.absent).sum())
+                beyond += int(limits.outside(told.values, loaded.signal.policy).sum())
+                numbers += int(np.isfinite(told.values).sum())
                 first += len(trace.labels)
                 listening.progress(name, first, count)
             judged.append(joined(parts, empty))
+            if beyond:
+                outcome.notes.append(
+                    f"{name}: {beyond / numbers:.1%} of its samples are outside "
+                    f"{limits.described(loaded.signal, settings)}"
+                )
             took = time.perf_counter() - began
             outcome.timing["read_seconds"] += seconds
             outcome.timing["replay_seconds"] += took
@@ -220,6 +232,7 @@ def _backtest(
             f"no samples of {', '.join(source.names) or 'any signal'} in the range; are --from, "
             "--to and the signals right?"
         )
+    outcome.notes += [line for line in (unscored(judged),) if line]
     outcome.duels += [
         duel(outcome.found, judged_rival(name, outcome.found, found, grid.step, inhibitions))
         for name, found in (rules | others).items()

@@ -127,6 +127,6 @@ def _cells(figures: Any) -> tuple[str, ...]:
         ratio(figures["recall"]),
         duration(figures["delay_median_seconds"]),
         ratio(figures["precision"]),
-        f"{figures['false_alerts_per_week'] or 0:.2f}",
-        f"{figures['pages_per_week'] or 0:.2f}",
+        ratio(figures["false_alerts_per_week"]),
+        ratio(figures["pages_per_week"]),
     )

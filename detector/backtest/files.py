@@ -83,6 +83,7 @@ def read_csv(path: Path, step: int) -> Recording:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f"{path}: no CSV file: {str(error).splitlines()[0]}") from None
+    _check_header(path)
     return _table(path, frame, step, lambda row: f"{path}:{_line(path, row)}")
 
 
@@ -170,6 +171,21 @@ def _values(column: pd.Series[str], line: Line) -> Float:
         raise ConfigError(f"{line(row)}: {column.iloc[row]!r} is no number")
     found: Float = numbers.to_numpy(float)
     return np.where(np.isfinite(found), found, np.nan)
+
+
+def _check_header(path: Path) -> None:
+    """Refuse two columns of one name among those that are read; pandas would rename the second."""
+    # A pipe can be read only once.
+    if not path.is_file():
+        return
+    first = pd.read_csv(
+        path, header=None, nrows=1, dtype=str, skipinitialspace=True, keep_default_na=False
+    )
+    columns = first.iloc[0].tolist()
+    used = {TIME, VALUE} if VALUE in columns else set(columns) - {""}
+    for name in columns:
+        if name in used and columns.count(name) > 1:
+            raise ConfigError(f"{path}: two columns have the name {name!r}; rename one")
 
 
 def _line(path: Path, row: int) -> int:

@@ -59,7 +59,7 @@ def failures(requirements: Sequence[Requirement], figures: Mapping[str, float | 
     for one in requirements:
         value = figures[one.figure]
         if value is None:
-            said = f"{one.figure} is undefined: there is no incident or no alert to judge by"
+            said = f"{one.figure} is undefined: no incident, no alert or no score to judge by"
             found.append(f"{said} (required {one.comparison} {one.limit:g})")
         elif not OPERATORS[one.comparison](value, one.limit):
             found.append(f"{one.figure} is {value:.4g}, required {one.comparison} {one.limit:g}")

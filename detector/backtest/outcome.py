@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,8 @@ from detector.backtest.results import Judged, Results
 from detector.series import Int, Labels, SeriesMatrix
 
 DAY = 86_400
+# Signals that a note names.
+MOST_NAMES = 5
 
 
 @dataclass
@@ -72,3 +75,18 @@ def described(outcome: Outcome) -> str:
     if not lengths:
         return "history: none"
     return f"history behind a day of the replay: {min(lengths):.1f} to {max(lengths):.1f} days"
+
+
+def unscored(judged: Sequence[Judged]) -> str:
+    """Return the line about series that were warming up throughout; empty when there are none."""
+    series = sum(len(one.labels) for one in judged)
+    warming = {one.trace.signal.name: one.unscored for one in judged if one.unscored}
+    if not warming:
+        return ""
+    names = ", ".join(list(warming)[:MOST_NAMES])
+    more = f" and {len(warming) - MOST_NAMES} more" if len(warming) > MOST_NAMES else ""
+    return (
+        f"{sum(warming.values())} of {series} series were warming up throughout and never scored "
+        f"({names}{more}): scores begin with the first refit that finds a day of samples; give it "
+        "two days or more"
+    )

@@ -51,7 +51,8 @@ class Alert:
 class Judged:
     """One signal against the incidents: its alerts, and the sums that figures are made of.
 
-    `labels` are all its series; `trace` may have been cut to those that a report draws.
+    `labels` are all its series, of which `unscored` were warming up as long as they had data;
+    `trace` may have been cut to those that a report draws.
     """
 
     trace: Trace
@@ -60,6 +61,7 @@ class Judged:
     series_steps: int
     alert_steps: int
     silent_steps: int
+    unscored: int
     ranking: tuple[float, ...]
 
 
@@ -123,6 +125,7 @@ def judge(
         int(written.sum()),
         in_alert // step,
         int((trace.state == State.NO_DATA).sum()),
+        int(_unscored(trace).sum()),
         tuple(ranking),
     )
 
@@ -136,6 +139,7 @@ def joined(parts: Sequence[Judged], trace: Trace) -> Judged:
         sum(one.series_steps for one in parts),
         sum(one.alert_steps for one in parts),
         sum(one.silent_steps for one in parts),
+        sum(one.unscored for one in parts),
         tuple(value for one in parts for value in one.ranking),
     )
 
@@ -148,7 +152,10 @@ def results(
     route: Route = Route(),  # noqa: B008  # frozen
     inhibitions: Sequence[Inhibition] = (),
 ) -> Results:
-    """Return the figures of all signals and of each, over [start, end)."""
+    """Return the figures of all signals and of each, over [start, end).
+
+    Where no series was ever scored, what is counted over time is None: silence says nothing.
+    """
     every = tuple(alert for one in judged for alert in one.alerts)
     kinds = {one.trace.signal.name: one.trace.signal.kind for one in judged}
     seen: dict[Labels, list[Firing]] = {}
@@ -196,6 +203,13 @@ def alert_labels(signal: str, labels: Labels, kind: str) -> Labels:
     """Return the labels under which Alertmanager knows the alert of a series."""
     own = output_labels(labels, signal, kind)
     return label_set({**own, "alertname": alert_name(kind), "category": "anomaly"})
+
+
+def _unscored(trace: Trace) -> Bool:
+    warming = trace.state == State.WARMING_UP
+    silent = (trace.state == State.NO_DATA) | (trace.state == GONE)
+    found: Bool = (warming | silent).all(axis=1) & warming.any(axis=1)
+    return found
 
 
 def _order(alert: Alert) -> tuple[int, Labels]:
@@ -280,6 +294,7 @@ def figures_of(
     precision = (len(alerts) - len(false)) / len(alerts) if alerts and incidents else None
     both = (precision or 0.0) + (recall or 0.0)
     f1 = None if recall is None else 2 * (precision or 0.0) * recall / both if both else 0.0
+    scored = not judged or any(one.unscored < len(one.labels) for one in judged)
     steps = sum(one.series_steps for one in judged)
     ranking = [value for one in judged for value in one.ranking]
     weeks = seconds / WEEK
@@ -288,9 +303,10 @@ def figures_of(
         len(alerts), len(false), precision, f1,
         float(np.median(found)) if found else None,
         float(np.quantile(found, 0.9)) if found else None,
-        len(false) / weeks,
-        len(sent), len(sent) / weeks, len(false_pages) / weeks,
-        sum(one.alert_steps for one in judged) / steps if steps else None,
+        len(false) / weeks if scored else None,
+        len(sent), len(sent) / weeks if scored else None,
+        len(false_pages) / weeks if scored else None,
+        sum(one.alert_steps for one in judged) / steps if steps and scored else None,
         sum(one.silent_steps for one in judged) / steps if steps else None,
         float(np.mean(ranking)) if ranking else None,
     )  # fmt: skip

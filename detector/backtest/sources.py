@@ -34,6 +34,9 @@ from detector.score import GONE
 from detector.series import Group, Int, Labels, SeriesMatrix, Signal
 from detector.settings import Settings, signal_of
 
+# Chunks between two lines of progress.
+SAID_CHUNKS = 20
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -193,8 +196,9 @@ def _of_server(
 
     def observe(samples: int, cached: bool) -> None:
         chunks[cached] += 1
-        if sum(chunks.values()) % 20 == 0:
-            say(f"{sum(chunks.values())} chunks read, {chunks[True]} of them from --cache")
+        if sum(chunks.values()) % SAID_CHUNKS == 0:
+            kept = f", {chunks[True]} of them from --cache" if request.cache else ""
+            say(f"{sum(chunks.values())} chunks read{kept}")
 
     source = ChunkedPrometheus(settings.prometheus, request.cache, stop, observe)
     rules = rules_source(source, settings.prometheus, settings.rules.url)

@@ -78,13 +78,13 @@ def _cells(figures: dict[str, float | None]) -> tuple[str, ...]:
         *(ratio(figures["recall"]),),
         *(duration(figures[name]) for name in ("delay_median_seconds", "delay_p90_seconds")),
         *(ratio(figures[name]) for name in ("precision", "f1", "vus_pr")),
-        *(f"{figures[name] or 0:.2f}" for name in ("false_alerts_per_week", "pages_per_week")),
+        *(ratio(figures[name]) for name in ("false_alerts_per_week", "pages_per_week")),
         *(_share(figures[name]) for name in ("time_in_alert_ratio", "no_data_ratio")),
     )
 
 
 def ratio(value: float | None) -> str:
-    """Return a share with two digits; a dash where there is none."""
+    """Return a share or a rate with two digits; a dash where there is none."""
     return "-" if value is None else f"{value:.2f}"
 
 

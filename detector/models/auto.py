@@ -49,13 +49,16 @@ def fit(history: SeriesMatrix) -> Baseline:
     Baseline
     """
     chosen = np.array([choice.model for choice in choose(history)], dtype=object)
-    merged = CANDIDATES[DEFAULT](history)
-    for model in sorted(set(chosen) - {DEFAULT}):
+    merged: dict[str, Any] = {}
+    for model in sorted(set(chosen)) or [DEFAULT]:
         rows = np.flatnonzero(chosen == model)
         part = CANDIDATES[model](_rows(history, rows))
         for name, values in _arrays(part):
-            getattr(merged, name)[rows] = values
-    return merged
+            whole = merged.setdefault(
+                name, np.empty((len(chosen), *values.shape[1:]), values.dtype)
+            )
+            whole[rows] = values
+    return Baseline(labels=history.labels, profile=history.step, **merged)
 
 
 def choose(history: SeriesMatrix) -> tuple[Choice, ...]:

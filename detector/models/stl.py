@@ -185,4 +185,4 @@ def _winsorised(residual: Float) -> float:
         return np.nan
     cap = np.quantile(off, WINSOR_QUANTILE)
     # Squares of shares: those of the values themselves would leave the floating range.
-    return float(cap * np.sqrt(np.mean(np.minimum(off / cap, 1.0) ** 2))) if cap > 0 else 0.0
+    return float(cap * np.sqrt(np.mean((np.minimum(off, cap) / cap) ** 2))) if cap > 0 else 0.0

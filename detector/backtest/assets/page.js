@@ -37,6 +37,10 @@
     const f = now.figures;
     const title = $("headline");
     title.textContent = "";
+    if (f.pages_per_week === null) {
+      title.textContent = "Nothing was scored: all series were warming up throughout";
+      return;
+    }
     const pages = `${many(f.pages, "page")}, ${rate(f.pages_per_week)} a week`;
     title.textContent = true_
       ? `${f.found} of ${many(f.incidents, "incident")} found with ${pages}`

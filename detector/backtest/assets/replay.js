@@ -114,9 +114,11 @@ const Replay = (() => {
     return (sorted[Math.ceil(half) - 1] + sorted[Math.floor(half)]) / 2;
   }
 
-  function figures(alerts, pages, watched, delays, incidents, weeks) {
+  function figures(alerts, pages, watched, delays, incidents, weeks, scored) {
     const found = watched.map((i) => delays[i]).filter((delay) => delay !== null);
     const wrong = alerts.filter((one) => !one.incidents.length);
+    // Nothing is counted over time where no series was ever scored.
+    const perWeek = (count) => (scored ? count / weeks : null);
     const wrongPages = pages.filter((page) => page.alerts.every((one) => !one.incidents.length));
     return {
       incidents: watched.length,
@@ -127,10 +129,10 @@ const Replay = (() => {
       false_alerts: wrong.length,
       precision: alerts.length && incidents.length ? 1 - wrong.length / alerts.length : null,
       delay_median_seconds: median(found),
-      false_alerts_per_week: wrong.length / weeks,
+      false_alerts_per_week: perWeek(wrong.length),
       pages: pages.length,
-      pages_per_week: pages.length / weeks,
-      false_pages_per_week: wrongPages.length / weeks,
+      pages_per_week: perWeek(pages.length),
+      false_pages_per_week: perWeek(wrongPages.length),
     };
   }
 
@@ -179,15 +181,17 @@ const Replay = (() => {
     const nobody = !Object.keys(scores.watched).length;
     const watched = incidents.map((_, i) => i).filter((i) => nobody || every.has(i));
     const delays = delayAmong(alerts);
+    const scored = (f) => f.pages_per_week !== null;
+    const told = new Map(report.signals.map((one) => [one.name, scored(one.figures)]));
     const signals = Object.create(null);
     for (const [name, own] of Object.entries(scores.watched)) {
       const mine = alerts.filter((one) => one.signal === name);
       const sent = pages.filter((page) => page.alerts[0].signal === name);
-      signals[name] = figures(mine, sent, own, delayAmong(mine), incidents, weeks);
+      signals[name] = figures(mine, sent, own, delayAmong(mine), incidents, weeks, told.get(name));
     }
     return {
       alerts, pages, delays, signals,
-      figures: figures(alerts, pages, watched, delays, incidents, weeks),
+      figures: figures(alerts, pages, watched, delays, incidents, weeks, scored(report.figures)),
     };
   }
 
