@@ -240,19 +240,16 @@ def fold(
             quiet = (inside or not counts) and not flat and trend < LEAVE
             state.flags[s, 1] = state.flags[s, 1] + 1 if quiet else 0
             state.flags[s, 3] += not quiet
-            enough = min(state.flags[s, 3] + 1, SUSTAINED_STEPS)
             mode = state.flags[s, 0]
-            if mode in (EPISODE, PERHAPS):
+            if mode == PERHAPS:
+                mode = CALM if state.flags[s, 1] >= SUSTAINED_STEPS else PERHAPS
+            elif mode == EPISODE:
+                enough = min(state.flags[s, 3] + 1, SUSTAINED_STEPS)
                 if value < LEAVE or state.flags[s, 1] >= enough:
-                    if mode == EPISODE:
-                        mode = SPENT
-                        state.flags[s, 2] = 0
-                        # The next line that stands still is another one.
-                        state.run[s] = 0
-                    else:
-                        mode = CALM
-                elif value > 1.0:
-                    mode = EPISODE
+                    mode = SPENT
+                    state.flags[s, 2] = 0
+                    # The next line that stands still is another one.
+                    state.run[s] = 0
             else:
                 state.flags[s, 2] += 1
                 if mode == SPENT and state.flags[s, 2] >= memory:

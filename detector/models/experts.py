@@ -130,6 +130,7 @@ def forecasts_of(
             for d in range(0, n, day):
                 forecasts[k, d : d + day] *= forecasts[0, d]
             latest[k] *= own
+            latest[k, day:] += slope / per_week
             # The level of now says little of the day after next, which may be a Monday.
             latest[k, day + 1 :] = np.nan
     else:

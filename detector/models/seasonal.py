@@ -31,7 +31,9 @@ LEAST_GROWTH = 1.3
 LEAST_EXPONENT = 0.5
 # What is compared is the tail: nights with a quiet middle and loud bursts are no quiet nights.
 GROWTH_QUANTILE = 0.98
-# A move is steady where the smallest of seven weeks' is more than this share of the largest.
+# A slope has been there for two weeks, each of whose days has moved by more than this share of
+# the largest move since a week before.
+SLOPE_DAYS = 14
 STEADY = 0.5
 # A series says nothing before it has been seen for a day, in at least this many samples.
 LEAST_SECONDS = DAY
@@ -254,23 +256,23 @@ def _slope(daily: Float) -> float:
     """Return how far the daily medians move in a week, where they have steadily moved one way.
 
     The smaller of what they usually moved from day to day, times seven, and from week to week, in
-    the last seven days; 0 where these disagree, or fewer than two weeks are known.
+    the last `SLOPE_DAYS`; 0 where these disagree, or fewer days are known.
     """
     n = daily.shape[0]
-    if n < 14:
+    if n < SLOPE_DAYS + 7:
         return 0.0
-    by_day = np.empty(7)
-    by_week = np.empty(7)
-    for i in range(7):
-        by_day[i] = 7.0 * (daily[n - 1 - i] - daily[n - 2 - i])
-        by_week[i] = daily[n - 1 - i] - daily[n - 8 - i]
+    last = daily[n - SLOPE_DAYS :]
+    by_day = 7.0 * (last - daily[n - SLOPE_DAYS - 1 : n - 1])
+    by_week = last - daily[n - SLOPE_DAYS - 7 : n - 7]
     for sign in (1.0, -1.0):
-        # Weekends turn two of the days' moves, and none of the weeks'.
         most = (sign * by_week).max()
-        if (sign * by_week).min() > STEADY * most > 0.0 and (sign * by_day > 0.0).sum() >= 5:
+        steady = (sign * by_week).min() > STEADY * most > 0.0
+        # A weekend turns one of seven days' moves; a step a week, up a staircase, is no slope.
+        if steady and (sign * by_day > 0.0).sum() > 0.75 * SLOPE_DAYS:
             fast = kernels.quantile(by_day, 0.5)
             slow = kernels.quantile(by_week, 0.5)
-            return float(fast if abs(fast) < abs(slow) else slow)
+            if abs(fast) > STEADY * abs(slow):
+                return float(fast if abs(fast) < abs(slow) else slow)
     return 0.0
 
 

@@ -1,0 +1,107 @@
+"""What goes on for good is told once or not at all, and what is over is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scenarios import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SCHEDULE,
+    WEEK,
+    episodes,
+    replayed,
+    signal,
+    stacked,
+    traffic,
+    usual_traffic,
+)
+
+HISTORY = 28 * DAY
+
+
+def noise(times: np.ndarray, seed: int) -> np.ndarray:
+    return np.random.default_rng([5, seed]).standard_normal(len(times))
+
+
+def days(times: np.ndarray) -> np.ndarray:
+    return (times - (WEEK - HISTORY)) / DAY
+
+
+GROWTH: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "disk": lambda t: 0.4 + 0.005 * days(t) + 0.0002 * noise(t, 1),
+    "free space": lambda t: 50 - days(t) + 0.01 * noise(t, 2),
+    "uptime": lambda t: t - t[0] + 0.0,
+    "customers": lambda t: np.floor(1e6 + 1000 * days(t) + 30 * noise(t, 3)),
+    "compound interest": lambda t: 100 * 1.03 ** days(t) * (1 + 0.01 * noise(t, 4)),
+    "traffic": lambda t: usual_traffic(t) * (1 + 0.02 * days(t)) * (1 + 0.02 * noise(t, 5)),
+}
+
+
+@pytest.mark.parametrize("kind", ["other", "traffic", "saturation"])
+def test_what_grows_steadily_does_not_alert(kind: str) -> None:
+    """A day's growth is many times the noise, and the refit is once a day."""
+    times = np.arange(WEEK - HISTORY, WEEK + 7 * DAY, MINUTE)
+    rows = np.array([made(times) for made in GROWTH.values()])
+    said = replayed(stacked(times, rows), kind, WEEK, WEEK + 7 * DAY)
+    found = {name: len(episodes(on)) for name, on in zip(GROWTH, said.on, strict=True)}
+    assert sum(found.values()) <= 1, found
+
+
+def test_a_staircase_is_no_slope() -> None:
+    """A release a week that moves the level up or down says nothing of the next day."""
+    times = np.arange(WEEK - HISTORY, WEEK + 7 * DAY, MINUTE)
+    weeks = (times - WEEK) // (7 * DAY)
+    rows = np.array(
+        [100 * 1.1**weeks * (1 + 0.03 * noise(times, seed)) for seed in range(4)]
+        + [100 * 0.9**weeks * (1 + 0.03 * noise(times, seed)) for seed in range(4)]
+    )
+    said = replayed(stacked(times, rows), "other", WEEK, WEEK + 7 * DAY)
+    # The step itself is an hour's anomaly at most; the days after it are as expected.
+    assert not said.on[:, said.times >= WEEK + 2 * DAY].any()
+
+
+@pytest.mark.parametrize("factor", [1.6, 2.0, 3.0])
+def test_a_lasting_rise_is_told_on_the_day_it_comes(factor: float) -> None:
+    """With its noise, which was never seen as large before."""
+    change, end = WEEK + 2 * DAY + 10 * HOUR, WEEK + 6 * DAY
+    times = np.arange(WEEK - HISTORY, end, MINUTE)
+    rows = np.array([0.2 * np.exp(0.08 * noise(times, seed)) for seed in range(6)])
+    rows[:, times >= change] *= factor
+    said = replayed(stacked(times, rows), "latency", WEEK, end)
+    assert said.on[:, (said.times >= change) & (said.times < change + HOUR)].any(axis=1).all()
+    # A sample of its larger noise is the rare exception, and over at once.
+    later = said.on[:, said.times >= change + DAY]
+    assert sum(len(episodes(on)) for on in later) <= 4
+    assert later.mean() < 0.001
+
+
+@pytest.mark.parametrize("factor", [3.0, 5.0])
+def test_the_alert_of_a_trend_ends_within_two_hours_of_recovery(factor: float) -> None:
+    begin = WEEK + 2 * DAY + 10 * HOUR
+    end = begin + 14 * HOUR
+    times = np.arange(WEEK - HISTORY, end + DAY, MINUTE)
+    rows = np.array([0.05 * (1 + 0.12 * noise(times, seed)) for seed in range(6)])
+    rows[:, (times >= begin) & (times < end)] *= factor
+    said = replayed(stacked(times, rows), "drift", WEEK, end + DAY)
+    assert said.on[:, (said.times >= end - HOUR) & (said.times < end)].all()
+    assert not said.on[:, said.times >= end + 2 * HOUR].any()
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.5])
+@pytest.mark.parametrize("before", [0.25, 1.5, 3.0])
+def test_an_incident_goes_on_across_a_refit(before: float, factor: float) -> None:
+    """Its begin may be out of sight of the new fit, which knows its first hours as well."""
+    boundary = SCHEDULE.boundary(signal("traffic").name, WEEK + 3 * DAY)
+    begin = boundary - round(before * HOUR)
+    end = begin + 4 * HOUR
+    times = np.arange(WEEK - HISTORY, end + DAY, MINUTE)
+    rows = np.array([traffic(times, seed) for seed in range(10)])
+    rows[:, (times >= begin) & (times < end)] *= factor
+    said = replayed(stacked(times, rows), "traffic", begin - HOUR, end + HOUR)
+    around = (said.times >= boundary - 5 * MINUTE) & (said.times < boundary + 5 * MINUTE)
+    assert said.on[:, around].all(axis=1).sum() >= 8
+    assert sum(len(episodes(on)) for on in said.on) <= 14
