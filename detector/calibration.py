@@ -203,14 +203,14 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
         push(steps, usual + (abs(z) * normal.scale[s] if k == 0 else 0.0))
         jump = (z - expected) / normal.surprise[s]
         mean = z * (k + 1) / SUSTAINED_STEPS
-        width_now = (log_spread(steps, normal.scale[s]) - normal.spread[s, 0]) / normal.spread[s, 1]
+        broad = (log_spread(steps, normal.scale[s]) - normal.spread[s, 0]) / normal.spread[s, 1]
         trust = normal.trust[s]
         evidence[SPIKE] = tail_evidence(abs(z), normal.tails[s, SPIKE], trust, PRIOR)
         evidence[JUMP] = (
             tail_evidence(abs(jump), normal.tails[s, JUMP], trust, PRIOR) if jump * z > 0.0 else 0.0
         )
         evidence[SUSTAINED] = tail_evidence(abs(mean), normal.tails[s, SUSTAINED], trust, PRIOR)
-        evidence[SPREAD] = tail_evidence(abs(width_now), normal.tails[s, SPREAD], trust, PRIOR)
+        evidence[SPREAD] = tail_evidence(abs(broad), normal.tails[s, SPREAD], trust, PRIOR)
         unrest = restless(unrest, z, normal.fade[s])
         evidence[UNREST] = tail_evidence(unrest, normal.tails[s, UNREST], trust, PRIOR)
         if normal.known[s, 0] > 0:

@@ -101,7 +101,7 @@ class State(NamedTuple):
     """What a fold carries from step to step; advanced in place.
 
     blocks, raw : float64[S, B], medians of the last hours' residuals and samples;
-    hour : float64[S, 2, B], the current hour's; filled : int64[S, 2], how many of them;
+    hour : float64[S, 2, N], samples of the current block of N; filled : int64[S, 2], how many;
     level : float64[S, 2], median of `blocks` and of `raw` (see `baseline.level_blocks`);
     recent : float64[S, ORDER], last deviations in scales, newest first;
     steps : float64[S, SPREAD_STEPS], last absolute steps, newest first;

@@ -42,14 +42,14 @@ def trend_of(normal: Normal, state: State, limits: Limits, s: int) -> float:
     if not limits.signs[0 if move > 0.0 else 1]:
         return 0.0
     unit = max(normal.reference[s, 1], normal.scale[s])
-    if abs(move) > unit:
+    away = abs(move)
+    if away > unit:
         # The day's level takes half a day to return; the last hour's place in it does not.
         blocks = state.blocks[s]
-        ahead = blocks[-1] - middle(blocks)
-        if ahead == ahead:
-            left = abs(move + ahead) if (move + ahead) * move > 0.0 else 0.0
-            move = min(abs(move), left)
-    trend: float = min(abs(move) / unit / TREND_EDGE, TREND_LIMIT)
+        now = move + blocks[-1] - middle(blocks)
+        if now == now:
+            away = min(away, max(now if move > 0.0 else -now, 0.0))
+    trend: float = min(away / unit / TREND_EDGE, TREND_LIMIT)
     return trend
 
 

@@ -192,10 +192,10 @@ def fold(
             if normal.known[s, 0] > 0:
                 for i in range(width):
                     window[i] = state.recent[s, i]
-                far = kernels.novelty(
+                distance = kernels.novelty(
                     window[:width], normal.windows[s], normal.known[s, 0], distances
                 )
-                found[NOVELTY] = tail_evidence(far, normal.tails[s, NOVELTY], trust, PRIOR)
+                found[NOVELTY] = tail_evidence(distance, normal.tails[s, NOVELTY], trust, PRIOR)
             else:
                 found[NOVELTY] = 0.0
             if shaped and taking[t]:

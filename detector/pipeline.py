@@ -85,7 +85,7 @@ class Evaluation:
         # The begin of an episode in course may be out of sight: each series may be in one until it
         # shows that it is not.
         state.flags[:, 0] = PERHAPS
-        self._fold(baseline, normal, state, lead, learning=False)
+        self._fold(baseline, normal, state, lead)
         perhaps = state.flags[:, 0] == PERHAPS
         lasting = state.flags[:, 3] >= SUSTAINED_STEPS
         state.flags[perhaps, 0] = np.where(lasting[perhaps], EPISODE, CALM)
@@ -109,7 +109,6 @@ class Evaluation:
         normal: Normal,
         state: State,
         window: SeriesMatrix,
-        learning: bool = True,
     ) -> Scores:
         zone = self.signal.policy.timezone
         local = local_times(window.times, zone, baseline.profile)
@@ -121,7 +120,6 @@ class Evaluation:
             local,
             self.boundary,
             self.signal.policy,
-            learning,
         )
 
     @property

@@ -172,7 +172,6 @@ def advance(
     local: Int,
     boundary: int,
     policy: Policy,
-    learning: bool = True,
 ) -> Scores:
     """Score the next steps and learn from them; `state` is advanced in place.
 
@@ -186,8 +185,6 @@ def advance(
         Unix seconds of the boundary the baseline belongs to.
     policy : Policy
         Direction, floors and limits.
-    learning : bool
-        Whether levels are learnt from these steps.
 
     Returns
     -------
@@ -200,7 +197,7 @@ def advance(
     evidence = np.full((*shape, CHANNELS), np.nan)
     anomalous = np.zeros(shape, np.int8)
     muted = window.marked(names.Mask.MUTED)
-    taught = ~window.marked(names.Mask.UNTAUGHT) if learning else np.zeros(shape, bool)
+    taught = ~window.marked(names.Mask.UNTAUGHT)
     fold(
         window.values,
         window.times,

@@ -451,3 +451,36 @@ def test_the_expert_that_knows_a_nightly_job_rules() -> None:
     forecast = base.table[0, slots] + np.nanmedian(base.blocks[0])
     assert (forecast[running] > 60).all()
     assert (forecast[~running] < 30).all()
+
+
+# Slopes.
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("weekly", [False, True])
+def test_a_slope_is_what_a_week_moves(sign: float, weekly: bool) -> None:
+    days = (MONTH - MONTH[0]) / DAY
+    season = traffic if weekly else lambda t, s=0, noise=0.05: traffic(t % DAY + MONDAY, s, noise)
+    base = fitted(100 + sign * 2.0 * days + season(MONTH, 41))
+    assert base.slope[0] == pytest.approx(sign * 14.0, rel=0.1)
+    # The day to come is as far on as the day before it was: 2 further, which weekends blur.
+    coming = ahead(1, 28)
+    expected = 100 + sign * 2.0 * (coming - MONTH[0]) / DAY + season(coming, noise=0.0)
+    blur = 1.8 if weekly else 0.5
+    assert np.median(forecast(base, coming) - expected) == pytest.approx(0.0, abs=blur)
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        lambda days: 0.0 * days,
+        lambda days: 14.0 * (days // 7),
+        lambda days: np.where(days < 20, 0.0, 40.0),
+        lambda days: 5.0 * np.sin(days),
+        lambda days: np.where(days < 14, 2.0 * days, 28.0),
+    ],
+    ids=["nothing", "staircase", "step", "waves", "slope that ended"],
+)
+def test_what_is_no_slope(moves: Callable[[Float], Float]) -> None:
+    days = (MONTH - MONTH[0]) / DAY
+    assert fitted(100 + moves(days) + traffic(MONTH, 42)).slope[0] == 0.0
