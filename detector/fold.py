@@ -19,7 +19,6 @@ from detector.channels import (
     SPREAD,
     SPREAD_STEPS,
     SUSTAINED,
-    SUSTAINED_STEPS,
     TREND,
     UNREST,
     Limits,
@@ -31,18 +30,15 @@ from detector.channels import (
 )
 from detector.clock import around, unforeseen
 from detector.combination import combined, hush, smoothed
+from detector.episodes import CAPPED, EPISODE, LEAVE, end, follow
 from detector.extremes import MOST, alone, beyond, edges
 from detector.floors import heard, passes, trend_counts, trend_of
 from detector.kernels import Z_LIMIT, jit
-from detector.levels import CALM, EPISODE, PERHAPS, SPENT, learn, level_of
+from detector.levels import learn, level_of
 from detector.references import course_evidence, scaled
 from detector.series import Bool, Float, Int
 from detector.tails import tail_evidence
 
-# An episode ends when the score falls below this (or after five calm steps inside the band).
-LEAVE = 0.65
-# What the score of a deviation that does not count is capped at.
-CAPPED = 0.99
 # An expected value that moves by more than so many usual steps of the series makes a jump that is
 # not the series'.
 STEPS_MOVED = 3.0
@@ -165,8 +161,7 @@ def fold(
                     state.last[s] = np.nan
                     state.run[s] = 0
                     if state.flags[s, 0] == EPISODE:
-                        state.flags[s, 0] = SPENT
-                        state.flags[s, 2] = 0
+                        end(state, s)
                 elif x == x:
                     state.last[s] = x
                 push(state.recent[s], predicted(state.recent[s], normal.memory[s]))
@@ -238,36 +233,13 @@ def fold(
             narrow = magnitudes[SPREAD] < 0.0 and found[SPREAD] > normal.edge[s]
             flat = (still and narrow) or stuck >= 1.0
             quiet = (inside or not counts) and not flat and trend < LEAVE
-            state.flags[s, 1] = state.flags[s, 1] + 1 if quiet else 0
-            state.flags[s, 3] += not quiet
-            mode = state.flags[s, 0]
-            if mode == PERHAPS:
-                mode = CALM if state.flags[s, 1] >= SUSTAINED_STEPS else PERHAPS
-            elif mode == EPISODE:
-                enough = min(state.flags[s, 3] + 1, SUSTAINED_STEPS)
-                if value < LEAVE or state.flags[s, 1] >= enough:
-                    mode = SPENT
-                    state.flags[s, 2] = 0
-                    # The next line that stands still is another one.
-                    state.run[s] = 0
-            else:
-                state.flags[s, 2] += 1
-                if mode == SPENT and state.flags[s, 2] >= memory:
-                    mode = CALM
-                # Windows that still hold the last incident have no say on the next.
-                short = state.flags[s, 2] > max(width, SPREAD_STEPS)
-                fresh = combined(found, weights, SHAPE if short else TREND)
-                news = (fresh > edge2 and not inside) or trend > 1.0 or far > 1.0
-                if value > 1.0 and (mode == CALM or news):
-                    mode = EPISODE
-                    state.flags[s, 1] = 0
-                    state.flags[s, 2] = 0
-                    state.flags[s, 3] = 1
-            state.flags[s, 0] = mode
-            if mode == SPENT:
-                value = min(value, CAPPED)
+            # Windows that still hold the last incident have no say on the next.
+            short = state.flags[s, 2] >= max(width, SPREAD_STEPS)
+            fresh = combined(found, weights, SHAPE if short else TREND)
+            news = (fresh > edge2 and not inside) or trend > 1.0 or far > 1.0
+            value = follow(value, quiet, news, memory, state, s)
             score[s, t] = value
-            if mode == EPISODE:
+            if state.flags[s, 0] == EPISODE:
                 anomalous[s, t] = 1
                 said = SPREAD if stuck > outside else SPIKE
                 _share(found, weights, trend, far, said, normal.edge[s], evidence[s, t])

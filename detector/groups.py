@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detector import names
+from detector.episodes import LEAVE
 from detector.kernels import NARROWEST, WIDEST
 from detector.models import forest
 from detector.models.baseline import Baseline
-from detector.series import Float, Group, Int, Labels, Policy, Scores
-
-# An episode ends when the score falls below this, as for single series.
-LEAVE = 0.65
+from detector.policy import Policy
+from detector.series import Float, Group, Int, Labels, Scores
 
 
 @dataclass(frozen=True)

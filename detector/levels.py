@@ -8,14 +8,12 @@ import numpy as np
 
 from detector import kernels, medians
 from detector.channels import State
+from detector.episodes import EPISODE
 from detector.kernels import jit
 from detector.series import Float
 
 # Hours that make the usual level: a week.
 WEEK_BLOCKS = 7 * 24
-# Modes of a series: nothing, inside an episode, windows that still hold the last one; and, before
-# a boundary, perhaps inside an episode whose begin is out of sight.
-CALM, EPISODE, SPENT, PERHAPS = 0, 1, 2, 3
 
 
 @jit

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from detector.series import Bool, Float, Policy, Signal
+from detector.policy import Policy
+from detector.series import Bool, Float, Signal
 from detector.settings import RATIO_SUFFIX, Settings, known_kind
 
 # A share that is computed may pass 1 by what the division rounds.

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from detector import score
-from detector.channels import SUSTAINED_STEPS, Normal, State
+from detector.channels import Normal, State
+from detector.episodes import settle, suspect
 from detector.lesson import lesson, local_times, taught
-from detector.levels import CALM, EPISODE, PERHAPS
 from detector.matrices import extended, held, stacked
 from detector.models import registry
 from detector.models.baseline import Baseline
@@ -82,13 +82,10 @@ class Evaluation:
         baseline = replace(baseline, expected=np.empty((len(baseline.labels), 0)))
         state.silent[:] = self._silence(history)
         lead = recent.between(self.boundary - LEAD_STEPS * self.schedule.step, self.boundary)
-        # The begin of an episode in course may be out of sight: each series may be in one until it
-        # shows that it is not.
-        state.flags[:, 0] = PERHAPS
+        # The begin of an episode in course may be out of sight.
+        suspect(state)
         self._fold(baseline, normal, state, lead)
-        perhaps = state.flags[:, 0] == PERHAPS
-        lasting = state.flags[:, 3] >= SUSTAINED_STEPS
-        state.flags[perhaps, 0] = np.where(lasting[perhaps], EPISODE, CALM)
+        settle(state)
         return baseline, normal, state
 
     def _silence(self, history: SeriesMatrix) -> Int:

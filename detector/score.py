@@ -33,7 +33,8 @@ from detector.channels import (
 from detector.fold import fold
 from detector.levels import WEEK_BLOCKS, begin, begin_week
 from detector.models.baseline import DAY, Baseline, level_blocks
-from detector.series import Bool, Int, Policy, Scores, SeriesMatrix
+from detector.policy import Policy
+from detector.series import Bool, Int, Scores, SeriesMatrix
 
 # Evidence, in decades, at the edge of normal.
 EDGE = 2.35

@@ -29,8 +29,9 @@ from detector.fields import (
 from detector.labels import label_set
 from detector.mask_settings import MaskSettings, MasksSettings, meaning
 from detector.notify_settings import NotifySettings
+from detector.policy import Direction, Missing, Policy
 from detector.schedule import Schedule
-from detector.series import Condition, Direction, Group, Labels, Missing, Model, Policy, Signal
+from detector.series import Condition, Group, Labels, Model, Signal
 
 PREFIX = "DETECTOR_"
 # The naming convention of Prometheus for a share of one: limits [0, 1].

@@ -11,8 +11,9 @@ from synthetic import DAY, grid, labels, matrix
 
 from detector.channels import Normal, State
 from detector.pipeline import Evaluation
+from detector.policy import Policy
 from detector.schedule import Schedule
-from detector.series import Float, Policy, Scores, SeriesMatrix, Signal
+from detector.series import Float, Scores, SeriesMatrix, Signal
 
 A = labels(job="a")
 MINUTES = Schedule(60, 300, 14 * DAY, DAY)

@@ -14,9 +14,10 @@ from detector.backtest.document import document
 from detector.backtest.duel import Duel, alike, duel
 from detector.backtest.duel_table import duels_document
 from detector.backtest.grouping import Inhibition
+from detector.backtest.judging import Judged, judge
 from detector.backtest.packed import Strip, packed, strips
 from detector.backtest.page import page
-from detector.backtest.results import Judged, Results, judge, results
+from detector.backtest.results import Results, results
 from detector.backtest.run import Trace
 from detector.backtest.truth import Incident
 from detector.labels import label_set
@@ -148,7 +149,7 @@ def rescored(case: Made, factor: float, inhibitions: Sequence[Inhibition] = ()) 
 
 def _again(trace: Trace, s: int, factor: float) -> np.ndarray:
     state = np.where(trace.state[s] == State.ANOMALOUS, State.OK, trace.state[s])
-    inside, quiet = False, 0
+    inside, quiet, loud = False, 0, 0
     for t, score in enumerate(trace.score[s]):
         if np.isnan(score):
             continue
@@ -158,9 +159,10 @@ def _again(trace: Trace, s: int, factor: float) -> np.ndarray:
         ended = was and trace.state[s, t] != State.ANOMALOUS and score >= 0.65
         normal = trace.lower[s, t] <= trace.observed[s, t] <= trace.upper[s, t]
         quiet = quiet + 1 if capped or normal else 0
-        over = value < 0.65 or ended or quiet >= 5
+        loud += not (capped or normal)
+        over = value < 0.65 or ended or quiet >= 5 or quiet > loud
         if not inside and value > 1 and not capped:
-            inside, quiet = True, 0
+            inside, quiet, loud = True, 0, 1
         elif inside:
             inside = not over
         if inside:

@@ -31,9 +31,10 @@ from detector.channels import (
     State,
 )
 from detector.models import seasonal
+from detector.policy import Policy
 from detector.references import course_of
 from detector.schedule import WINDOW_STEPS
-from detector.series import Float, Policy
+from detector.series import Float
 
 WEEKS = grid(17, 300)
 

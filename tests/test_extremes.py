@@ -15,8 +15,8 @@ from synthetic import grid, traffic
 from detector import channels, extremes
 from detector.channels import ORDER, SPIKE, SPREAD, SPREAD_STEPS
 from detector.names import State
+from detector.policy import Policy
 from detector.score import limits_of
-from detector.series import Policy
 
 
 def reach_of(x: np.ndarray, sensitivity: float = 1.0, day: int = 4) -> np.ndarray:

@@ -21,14 +21,15 @@ from detector.channels import (
     TREND,
     State,
 )
+from detector.episodes import CAPPED, LEAVE
 from detector.floors import TREND_LIMIT
-from detector.fold import CAPPED, LEAVE
 from detector.kernels import NARROWEST, WIDEST
 from detector.models import seasonal
 from detector.models.baseline import level_blocks
 from detector.names import Mask
+from detector.policy import Policy
 from detector.schedule import Schedule
-from detector.series import Float, Policy, Scores, SeriesMatrix
+from detector.series import Float, Scores, SeriesMatrix
 from detector.tails import EVIDENCE_LIMIT
 
 OK, ANOMALOUS = names.State.OK, names.State.ANOMALOUS

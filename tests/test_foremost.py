@@ -13,7 +13,8 @@ from test_judging import row, trace
 
 from detector.backtest.document import document
 from detector.backtest.foremost import Foremost
-from detector.backtest.results import joined, judge, results
+from detector.backtest.judging import joined, judge
+from detector.backtest.results import results
 from detector.backtest.run import picked
 from detector.backtest.truth import Incident
 

@@ -12,7 +12,8 @@ from synthetic import grid, labels, matrix
 
 from detector import groups, names
 from detector.models import forest, zscore
-from detector.series import Float, Group, Labels, Policy, Scores
+from detector.policy import Policy
+from detector.series import Float, Group, Labels, Scores
 
 GROUP = Group("checkout", "forest", ("rate", "latency", "errors"), ("job",))
 DAY = 288

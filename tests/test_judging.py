@@ -18,8 +18,9 @@ from detector.backtest.budget import choose, parse_budget
 from detector.backtest.document import VERSION, document
 from detector.backtest.gate import failures, parse_requirement
 from detector.backtest.grouping import Inhibition, Page, Route, pages
+from detector.backtest.judging import judge
 from detector.backtest.ranking import vus_pr
-from detector.backtest.results import FIGURES, WEEK, Results, judge, results
+from detector.backtest.results import FIGURES, WEEK, Results, results
 from detector.backtest.run import Trace
 from detector.backtest.summary import rows
 from detector.backtest.truth import Incident

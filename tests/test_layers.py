@@ -15,7 +15,17 @@ PACKAGE = Path(__file__).resolve().parent.parent / "detector"
 # A module may import those before it.
 ORDER = [
     ["names", "errors"],
-    ["durations", "promql", "expression", "series", "labels", "localtime", "masks", "lesson"],
+    [
+        "durations",
+        "promql",
+        "expression",
+        "policy",
+        "series",
+        "labels",
+        "localtime",
+        "masks",
+        "lesson",
+    ],
     [
         "kernels",
         "histograms",
@@ -38,6 +48,7 @@ ORDER = [
         "references",
         "measures",
         "calibration",
+        "episodes",
         "levels",
         "floors",
         "fold",
@@ -93,6 +104,7 @@ ORDER = [
         "backtest.scores_file",
         "backtest.ranking",
         "backtest.truth",
+        "backtest.judging",
         "backtest.results",
         "backtest.duel",
         "backtest.grafana",

@@ -22,9 +22,10 @@ from detector.matrices import fill_zero
 from detector.models import registry, seasonal
 from detector.names import Mask, State
 from detector.pipeline import Evaluation, replay
+from detector.policy import Policy
 from detector.schedule import Schedule
 from detector.score import GONE
-from detector.series import Labels, Policy, Scores, SeriesMatrix, Signal
+from detector.series import Labels, Scores, SeriesMatrix, Signal
 from detector.settings import KIND_POLICIES
 
 A, B, C, D = (labels(job=job) for job in "abcd")

@@ -10,13 +10,14 @@ from synthetic import DAY, MONDAY, column, episodes, grid, labels, matrix, traff
 
 from detector import score
 from detector.channels import SPIKE, SUSTAINED
-from detector.fold import CAPPED
+from detector.episodes import CAPPED
 from detector.matrices import fill_zero
 from detector.models import seasonal
 from detector.names import Mask, State
 from detector.pipeline import Evaluation, replay
+from detector.policy import Policy
 from detector.schedule import Schedule
-from detector.series import Policy, Scores, Signal
+from detector.series import Scores, Signal
 from detector.settings import KIND_POLICIES
 
 A = labels(job="a")

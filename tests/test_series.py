@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from synthetic import labels, matrix
 
 from detector.labels import label_set, output_labels, result_labels
-from detector.series import Policy, SeriesMatrix, empty_matrix
+from detector.policy import Policy
+from detector.series import SeriesMatrix, empty_matrix
 
 NAMES = st.sampled_from(["job", "instance", "signal", "kind", "channel", "exported_kind", "zone"])
 

@@ -10,7 +10,8 @@ from detector.configuration import load
 from detector.errors import ConfigError
 from detector.mask_settings import meaning
 from detector.names import Mask
-from detector.series import Condition, Group, Policy, Span, Weekly
+from detector.policy import Policy
+from detector.series import Condition, Group, Span, Weekly
 from detector.settings import Settings, own_groups, own_signals, policy_of, signal_of
 
 

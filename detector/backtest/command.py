@@ -17,10 +17,11 @@ from detector.backtest.duel import Watched, alike, duel, judged_rival
 from detector.backtest.foremost import Foremost
 from detector.backtest.grafana import grafana_alerts
 from detector.backtest.grouping import Route
+from detector.backtest.judging import Judged, joined, judge, lag_of
 from detector.backtest.outcome import Outcome, firsts, history, unscored
 from detector.backtest.packed import strips
 from detector.backtest.request import STRATEGIES, Request, threads
-from detector.backtest.results import Judged, joined, judge, lag_of, results
+from detector.backtest.results import results
 from detector.backtest.rival_rules import compared_files, read_rules, rule_alerts
 from detector.backtest.run import (
     Trace,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.backtest.results import Judged
+from detector.backtest.judging import Judged
 from detector.backtest.run import FIELDS
 from detector.backtest.scores_file import firing_steps
 from detector.names import State

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from detector.backtest.curves import curve, number
+from detector.backtest.judging import Judged
 from detector.backtest.pictures import pictures, why_missed
-from detector.backtest.results import Judged, Results
+from detector.backtest.results import Results
 from detector.series import Labels
 
 # Raised when a key changes its meaning or goes; added keys do not raise it.

@@ -9,7 +9,8 @@ import numpy as np
 
 from detector.backtest.alerting import Firing, Rule, firings
 from detector.backtest.grouping import Inhibition, Page, Route, pages
-from detector.backtest.results import Alert, Results, belongs, delay_of, figures_of
+from detector.backtest.judging import Alert, belongs
+from detector.backtest.results import Results, delay_of, figures_of
 from detector.labels import label_set
 from detector.series import Bool, Int, Labels
 

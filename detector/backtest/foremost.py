@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detector.backtest.results import Alert
+from detector.backtest.judging import Alert
 from detector.backtest.run import Trace, picked, stacked
 
 # A thousand series over four weeks of five minutes, and a quarter more: 420 MB.

@@ -10,8 +10,9 @@ import numpy as np
 from detector.backtest.budget import Choice
 from detector.backtest.duel import Duel
 from detector.backtest.grouping import Inhibition
+from detector.backtest.judging import Judged
 from detector.backtest.packed import Strip
-from detector.backtest.results import Judged, Results
+from detector.backtest.results import Results
 from detector.series import Int, Labels, SeriesMatrix
 
 DAY = 86_400

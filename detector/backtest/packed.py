@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from detector.backtest.alerting import RULES
 from detector.backtest.grouping import Inhibition, Route
-from detector.backtest.results import EARLY_STEPS, LATE_STEPS, Judged, Results, alert_labels
+from detector.backtest.judging import EARLY_STEPS, LATE_STEPS, Judged
+from detector.backtest.results import Results, alert_labels
 from detector.backtest.run import Trace
 from detector.backtest.scores_file import EVERY
 from detector.channels import SUSTAINED_STEPS
-from detector.fold import CAPPED, LEAVE
+from detector.episodes import CAPPED, LEAVE
 from detector.names import State
 from detector.series import Labels, Signal
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from detector.backtest.alerting import RULES
 from detector.backtest.curves import curve
-from detector.backtest.results import LATE_STEPS, Judged, Results
+from detector.backtest.judging import LATE_STEPS, Judged
+from detector.backtest.results import Results
 from detector.backtest.truth import Incident
 from detector.durations import format_duration
 from detector.names import State

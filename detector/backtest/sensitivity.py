@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from detector.backtest.budget import CHOSEN_ON, Choice, choose
 from detector.backtest.grouping import Inhibition, Route
-from detector.backtest.results import Results, judge, results
+from detector.backtest.judging import judge
+from detector.backtest.results import Results, results
 from detector.backtest.run import replayed
 from detector.backtest.server import Cancelled
 from detector.backtest.sources import Loaded, Opened

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from detector.backtest.budget import Choice
-from detector.backtest.results import Alert, Results
+from detector.backtest.judging import Alert
+from detector.backtest.results import Results
 from detector.backtest.scores_file import text_of
 from detector.durations import format_duration
 from detector.tables import print_table

@@ -23,6 +23,7 @@ const Replay = (() => {
       let inside = false;
       let before = false;
       let quiet = 0;
+      let loud = 0;
       for (let t = begin; t < begin + series.lengths[k]; t++, at++) {
         const code = codes[at] & (NORMAL - 1);
         const on = codes[at] >= ANOMALOUS;
@@ -30,13 +31,18 @@ const Replay = (() => {
         if (factor !== 1) {
           const score = code === 1 ? 0.99 : (code / 1000) * factor;
           if (code !== 0) {
-            quiet = code === 1 || codes[at] & NORMAL ? quiet + 1 : 0;
+            const calmed = code === 1 || (codes[at] & NORMAL) !== 0;
+            quiet = calmed ? quiet + 1 : 0;
+            loud += calmed ? 0 : 1;
             // The replay ended its episode though the score was not low: the value was normal.
             const ended = before && !on && (code === 1 || code / 1000 >= leave);
-            if (inside) inside = !(score < leave || ended || quiet >= calm);
+            // As episodes.follow: a short one is over after fewer calm steps.
+            const enough = Math.min(loud + 1, calm);
+            if (inside) inside = !(score < leave || ended || quiet >= enough);
             else if (code !== 1 && score > 1) {
               inside = true;
               quiet = 0;
+              loud = 1;
             }
           }
           active = inside && code !== 0;

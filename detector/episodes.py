@@ -1,0 +1,75 @@
+"""When an episode begins, goes on and ends. Letters: as in `detector.channels`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detector.channels import SUSTAINED_STEPS, State
+from detector.kernels import jit
+
+# Modes of a series: nothing, inside an episode, windows that still hold the last one; and, before
+# a boundary, perhaps inside an episode whose begin is out of sight.
+CALM, EPISODE, SPENT, PERHAPS = 0, 1, 2, 3
+# An episode ends when the score falls below this, or after a few calm steps.
+LEAVE = 0.65
+# What the score of a deviation that does not count is capped at.
+CAPPED = 0.99
+
+
+@jit
+def follow(value: float, quiet: bool, news: bool, memory: int, state: State, s: int) -> float:
+    """Take the next step of series `s` in or out of an episode, and return what its score says.
+
+    An episode ends after as many calm steps as it had others, and one, five at most: one bad
+    sample is over at the second good one.
+
+    Parameters
+    ----------
+    value : float
+        The score.
+    quiet : bool
+        Whether the step is calm.
+    news : bool
+        Whether the last samples alone are worth an episode, whatever a window still holds.
+    memory : int
+        Steps that the longest window of a channel looks back.
+    """
+    flags = state.flags[s]
+    flags[1] = flags[1] + 1 if quiet else 0
+    flags[3] += not quiet
+    if flags[0] == PERHAPS:
+        if flags[1] >= SUSTAINED_STEPS:
+            flags[0] = CALM
+    elif flags[0] == EPISODE:
+        if value < LEAVE or flags[1] >= min(flags[3] + 1, SUSTAINED_STEPS):
+            end(state, s)
+    else:
+        flags[2] += 1
+        if flags[0] == SPENT and flags[2] >= memory:
+            flags[0] = CALM
+        if value > 1.0 and (flags[0] == CALM or news):
+            flags[0] = EPISODE
+            flags[1] = 0
+            flags[2] = 0
+            flags[3] = 1
+    return min(value, CAPPED) if flags[0] == SPENT else value
+
+
+@jit
+def end(state: State, s: int) -> None:
+    """End the episode of series `s`: its windows are spent, and it stands still anew."""
+    state.flags[s, 0] = SPENT
+    state.flags[s, 2] = 0
+    state.run[s] = 0
+
+
+def suspect(state: State) -> None:
+    """Put each series where it may be inside an episode, until it shows that it is not."""
+    state.flags[:, 0] = PERHAPS
+
+
+def settle(state: State) -> None:
+    """Decide for each series that has shown nothing: enough steps that were not calm are one."""
+    perhaps = state.flags[:, 0] == PERHAPS
+    lasting = state.flags[:, 3] >= SUSTAINED_STEPS
+    state.flags[perhaps, 0] = np.where(lasting[perhaps], EPISODE, CALM)
