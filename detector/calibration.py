@@ -123,7 +123,10 @@ def calibrate(
             queries = fit_courses(history[s], profile, normal, state, s, distances)
             tails.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, SHAPE])
             if normal.known[s, 1] > 0:
-                state.shape[s] = course_evidence(normal, state, s, distances)
+                state.shape[s] = course_evidence(
+                    state.course[s], normal.courses[s], normal.known[s, 1],
+                    normal.tails[s, SHAPE], normal.trust[s], distances,
+                )  # fmt: skip
         _fit_band(normal, state, s, distances)
         fit_reach(history[s], 86_400 // profile, sensitivity, normal.reach[s])
         normal.patience[s], state.run[s] = fit_patience(recent[s], day, sensitivity)

@@ -6,6 +6,7 @@ import numpy as np
 
 from detector.channels import SUSTAINED_STEPS, State
 from detector.kernels import jit
+from detector.series import Int
 
 # Modes of a series: nothing, inside an episode, windows that still hold the last one; and, before
 # a boundary, perhaps inside an episode whose begin is out of sight.
@@ -17,8 +18,8 @@ CAPPED = 0.99
 
 
 @jit
-def follow(value: float, quiet: bool, news: bool, memory: int, state: State, s: int) -> float:
-    """Take the next step of series `s` in or out of an episode, and return what its score says.
+def follow(value: float, quiet: bool, news: bool, memory: int, flags: Int) -> float:
+    """Take the next step of a series in or out of an episode, and return what its score says.
 
     An episode ends after as many calm steps as it had others, and one, five at most: one bad
     sample is over at the second good one.
@@ -33,8 +34,9 @@ def follow(value: float, quiet: bool, news: bool, memory: int, state: State, s: 
         Whether the last samples alone are worth an episode, whatever a window still holds.
     memory : int
         Steps that the longest window of a channel looks back.
+    flags : int64[4]
+        Of the series, see `State`; changed in place.
     """
-    flags = state.flags[s]
     flags[1] = flags[1] + 1 if quiet else 0
     flags[3] += not quiet
     if flags[0] == PERHAPS:
@@ -42,7 +44,7 @@ def follow(value: float, quiet: bool, news: bool, memory: int, state: State, s: 
             flags[0] = CALM
     elif flags[0] == EPISODE:
         if value < LEAVE or flags[1] >= min(flags[3] + 1, SUSTAINED_STEPS):
-            end(state, s)
+            end(flags)
     else:
         flags[2] += 1
         if flags[0] == SPENT and flags[2] >= memory:
@@ -56,11 +58,10 @@ def follow(value: float, quiet: bool, news: bool, memory: int, state: State, s: 
 
 
 @jit
-def end(state: State, s: int) -> None:
-    """End the episode of series `s`: its windows are spent, and it stands still anew."""
-    state.flags[s, 0] = SPENT
-    state.flags[s, 2] = 0
-    state.run[s] = 0
+def end(flags: Int) -> None:
+    """End an episode: the windows that hold it are spent."""
+    flags[0] = SPENT
+    flags[2] = 0
 
 
 def suspect(state: State) -> None:

@@ -219,9 +219,10 @@ def edges(centre: float, step: float, reach: Float, limits: Limits, out: Float) 
 @jit
 def beyond(x: float, edge: Float) -> float:
     """How far a sample is beyond the past, by `edges`: 1 at the edge, 0 at the mark and within."""
+    high, rise, low, fall = edge[0, 0], edge[0, 1], edge[1, 0], edge[1, 1]
     far = 0.0
-    if edge[0, 0] < np.inf:
-        far = 1.0 + (x - edge[0, 0]) / edge[0, 1]
-    if edge[1, 0] > -np.inf:
-        far = max(far, 1.0 + (edge[1, 0] - x) / edge[1, 1])
+    if high < np.inf:
+        far = 1.0 + (x - high) / rise
+    if low > -np.inf:
+        far = max(far, 1.0 + (low - x) / fall)
     return min(max(far, 0.0), MOST)

@@ -7,55 +7,55 @@ from __future__ import annotations
 
 import math
 
-from detector.channels import TREND_EDGE, Limits, Normal, State
+from detector.channels import TREND_EDGE
 from detector.kernels import jit
 from detector.levels import middle
+from detector.series import Float, Int
 
 # The trend says no more beyond twice its edge.
 TREND_LIMIT = 2.0
 
 
 @jit
-def heard(signed: float, limits: Limits) -> bool:
+def heard(signed: float, signs: Int) -> bool:
     """Whether a channel that points this way counts."""
-    return bool(limits.signs[0 if signed >= 0.0 else 1] == 1)
+    return bool(signs[0 if signed >= 0.0 else 1] == 1)
 
 
 @jit
-def passes(deviation: float, margin: float, limits: Limits) -> bool:
+def passes(deviation: float, margin: float, signs: Int) -> bool:
     """Whether a deviation passes the floors in a direction that counts."""
+    above = signs[0] == 1
+    below = signs[1] == 1
     if deviation > 0.0:
-        return bool(deviation >= margin and limits.signs[0] == 1)
+        return bool(deviation >= margin and above)
     if deviation < 0.0:
-        return bool(-deviation >= margin and limits.signs[1] == 1)
+        return bool(-deviation >= margin and below)
     # Exactly as expected: only a policy without floor lets other channels speak.
-    return bool(margin == 0.0 and limits.signs[0] == 1 and limits.signs[1] == 1)
+    return bool(margin == 0.0 and above and below)
 
 
 @jit
-def trend_of(normal: Normal, state: State, limits: Limits, s: int) -> float:
+def trend_of(move: float, unit: float, blocks: Float, signs: Int) -> float:
     """The day's level against that of the weeks, 1 at the edge of normal; no more than the last
-    hour is away from there."""
-    move = state.level[s, 1] - normal.reference[s, 0]
-    if not limits.trend or math.isnan(move):
+    hour is away from there.
+
+    Parameters
+    ----------
+    move, unit : float
+        How far the day's level is from that of the weeks, and how far it usually is.
+    blocks : float64[B]
+        Medians of the last hours' residuals.
+    signs : int64[2]
+        Directions that count.
+    """
+    if math.isnan(move) or not signs[0 if move > 0.0 else 1]:
         return 0.0
-    if not limits.signs[0 if move > 0.0 else 1]:
-        return 0.0
-    unit = max(normal.reference[s, 1], normal.scale[s])
     away = abs(move)
     if away > unit:
         # The day's level takes half a day to return; the last hour's place in it does not.
-        blocks = state.blocks[s]
         now = move + blocks[-1] - middle(blocks)
         if now == now:
             away = min(away, max(now if move > 0.0 else -now, 0.0))
     trend: float = min(away / unit / TREND_EDGE, TREND_LIMIT)
     return trend
-
-
-@jit
-def trend_counts(normal: Normal, state: State, limits: Limits, s: int) -> bool:
-    """Whether the move of the level passes the floors."""
-    usual = normal.reference[s, 0]
-    margin = max(limits.floors[0], limits.floors[1] * abs(usual))
-    return bool(limits.trend and passes(state.level[s, 1] - usual, margin, limits))

@@ -32,9 +32,9 @@ from detector.clock import around, unforeseen
 from detector.combination import combined, hush, smoothed
 from detector.episodes import CAPPED, EPISODE, LEAVE, end, follow
 from detector.extremes import MOST, alone, beyond, edges
-from detector.floors import heard, passes, trend_counts, trend_of
+from detector.floors import heard, passes, trend_of
 from detector.kernels import Z_LIMIT, jit
-from detector.levels import learn, level_of
+from detector.levels import collect, level_of, renew
 from detector.references import course_evidence, scaled
 from detector.series import Bool, Float, Int
 from detector.tails import tail_evidence
@@ -111,6 +111,7 @@ def fold(
     days = cells % normal.widths.shape[1]
     taking = (times % profile == 0) & (times >= boundary)
     positions = (times - boundary) // profile
+    ends = (positions + 1) % state.hour.shape[2] == 0
     for s in range(values.shape[0]):
         if not ready[s]:
             continue
@@ -119,6 +120,7 @@ def fold(
         slack = normal.scale[s] if shaped else np.inf
         trust = normal.trust[s]
         weights = normal.weights[s]
+        flags = state.flags[s]
         for t in range(values.shape[1]):
             # A slot stands for the next time it comes: before the boundary the series was lower.
             k = positions[t]
@@ -160,8 +162,8 @@ def fold(
                 if muted[s, t]:
                     state.last[s] = np.nan
                     state.run[s] = 0
-                    if state.flags[s, 0] == EPISODE:
-                        end(state, s)
+                    if flags[0] == EPISODE:
+                        end(flags)
                 elif x == x:
                     state.last[s] = x
                 push(state.recent[s], predicted(state.recent[s], normal.memory[s]))
@@ -169,7 +171,10 @@ def fold(
                 state.scores[s] = 0.0
                 if taking[t]:
                     push(state.course[s], state.course[s, 0])
-                    learn(x, x - season, taught[s, t], positions[t], state, s)
+                    if taught[s, t]:
+                        collect(x, x - season, state.hour[s], state.filled[s])
+                    if ends[t]:
+                        renew(state, s)
                 continue
             z = min(max(r / scale, -Z_LIMIT), Z_LIMIT)
             still = x == state.last[s]
@@ -195,26 +200,37 @@ def fold(
                 found[NOVELTY] = 0.0
             if shaped and taking[t]:
                 push(state.course[s], scaled(x, normal.middle[s]))
-                state.shape[s] = course_evidence(normal, state, s, distances)
+                state.shape[s] = course_evidence(
+                    state.course[s], normal.courses[s], normal.known[s, 1],
+                    normal.tails[s, SHAPE], trust, distances,
+                )  # fmt: skip
             found[SHAPE] = state.shape[s]
             hush(found, state.loud[s], shaped)
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
-                if not heard(magnitudes[c], limits):
+                if not heard(magnitudes[c], limits.signs):
                     found[c] = 0.0
-            if not heard(state.recent[s, :width].mean(), limits):
+            if not heard(state.recent[s, :width].mean(), limits.signs):
                 found[NOVELTY] = 0.0
                 found[SHAPE] = 0.0
                 found[UNREST] = 0.0
             level_mean = magnitudes[SUSTAINED] * scale
-            trend = trend_of(normal, state, limits, s)
+            trend = 0.0
+            drifts = False
+            if limits.trend:
+                week = normal.reference[s, 0]
+                move = state.level[s, 1] - week
+                unit = max(normal.reference[s, 1], normal.scale[s])
+                trend = trend_of(move, unit, state.blocks[s], limits.signs)
+                least = max(limits.floors[0], limits.floors[1] * abs(week))
+                drifts = passes(move, least, limits.signs)
             found[TREND] = trend
             broader = state.steps[s].mean() * wider - usual
-            counts = trend_counts(normal, state, limits, s) or (
+            counts = drifts or (
                 not alone(x, state.recent[s], state.steps[s], normal.crowd[s])
                 and (
-                    passes(r, margin, limits)
-                    or passes(level_mean, margin, limits)
-                    or (found[SPREAD] > normal.edge[s] and passes(broader, margin, limits))
+                    passes(r, margin, limits.signs)
+                    or passes(level_mean, margin, limits.signs)
+                    or (found[SPREAD] > normal.edge[s] and passes(broader, margin, limits.signs))
                 )
             )
             edge2 = normal.edge[s] * normal.edge[s]
@@ -234,17 +250,24 @@ def fold(
             flat = (still and narrow) or stuck >= 1.0
             quiet = (inside or not counts) and not flat and trend < LEAVE
             # Windows that still hold the last incident have no say on the next.
-            short = state.flags[s, 2] >= max(width, SPREAD_STEPS)
+            short = flags[2] >= max(width, SPREAD_STEPS)
             fresh = combined(found, weights, SHAPE if short else TREND)
             news = (fresh > edge2 and not inside) or trend > 1.0 or far > 1.0
-            value = follow(value, quiet, news, memory, state, s)
+            open_before = flags[0] == EPISODE
+            value = follow(value, quiet, news, memory, flags)
+            if open_before and flags[0] != EPISODE:
+                # The next line that stands still is another one.
+                state.run[s] = 0
             score[s, t] = value
-            if state.flags[s, 0] == EPISODE:
+            if flags[0] == EPISODE:
                 anomalous[s, t] = 1
                 said = SPREAD if stuck > outside else SPIKE
                 _share(found, weights, trend, far, said, normal.edge[s], evidence[s, t])
             if taking[t]:
-                learn(x, x - season, taught[s, t], positions[t], state, s)
+                if taught[s, t]:
+                    collect(x, x - season, state.hour[s], state.filled[s])
+                if ends[t]:
+                    renew(state, s)
 
 
 @jit

@@ -10,46 +10,49 @@ from detector import kernels, medians
 from detector.channels import State
 from detector.episodes import EPISODE
 from detector.kernels import jit
-from detector.series import Float
+from detector.series import Float, Int
 
 # Hours that make the usual level: a week.
 WEEK_BLOCKS = 7 * 24
 
 
 @jit
-def learn(x: float, residual: float, taught: bool, position: int, state: State, s: int) -> None:
-    """Collect the hour's residuals and samples; when it is over, renew the levels.
+def collect(x: float, residual: float, hour: Float, filled: Int) -> None:
+    """Put a sample and its residual to those of the hour, float64[2, N]; `filled` says how many."""
+    for k in range(2):
+        v = residual if k == 0 else x
+        if v == v and filled[k] < hour.shape[1]:
+            hour[k, filled[k]] = v
+            filled[k] += 1
+
+
+@jit
+def renew(state: State, s: int) -> None:
+    """Renew the levels of series `s` when an hour is over.
 
     Medians need no weights: an incident of some hours is a minority of a level's blocks. Inside
     an episode the level is held, and with it the band, until it has lasted for half of them:
     then most of that time was spent there, and it is the level. The usual level of the week is
     never held.
     """
-    size = state.hour.shape[2]
+    inside = state.flags[s, 0] == EPISODE
+    if inside:
+        state.flags[s, 2] += 1
     for k in range(2):
-        v = residual if k == 0 else x
-        if taught and v == v and state.filled[s, k] < size:
-            state.hour[s, k, state.filled[s, k]] = v
-            state.filled[s, k] += 1
-    if (position + 1) % size == 0:
-        if state.flags[s, 0] == EPISODE:
-            state.flags[s, 2] += 1
-        for k in range(2):
-            ring = state.blocks[s] if k == 0 else state.raw[s]
-            n = state.filled[s, k]
-            ring[:-1] = ring[1:]
-            ring[-1] = kernels.quantile(state.hour[s, k, :n], 0.5)
-            state.filled[s, k] = 0
-            if k == 0:
-                week = state.week[s]
-                week[:-1] = week[1:]
-                week[-1] = ring[-1]
-                state.usual[s] = middle(week)
-            lasting = 2 * state.flags[s, 2] >= ring.shape[0]
-            if k == 1 or state.flags[s, 0] != EPISODE or lasting:
-                level = middle(ring)
-                if level == level:
-                    state.level[s, k] = level
+        ring = state.blocks[s] if k == 0 else state.raw[s]
+        ring[:-1] = ring[1:]
+        ring[-1] = kernels.quantile(state.hour[s, k, : state.filled[s, k]], 0.5)
+        state.filled[s, k] = 0
+        if k == 0:
+            week = state.week[s]
+            week[:-1] = week[1:]
+            week[-1] = ring[-1]
+            state.usual[s] = middle(week)
+        lasting = 2 * state.flags[s, 2] >= ring.shape[0]
+        if k == 1 or not inside or lasting:
+            level = middle(ring)
+            if level == level:
+                state.level[s, k] = level
 
 
 @jit

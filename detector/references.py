@@ -13,7 +13,6 @@ from detector import kernels, tails
 from detector.channels import (
     PRIOR,
     REFERENCES,
-    SHAPE,
     SHAPE_BLOCKS,
     SHAPE_SECONDS,
     Normal,
@@ -136,14 +135,21 @@ def course_of(course: Float, window: Float) -> None:
 
 
 @jit
-def course_evidence(normal: Normal, state: State, s: int, distances: kernels.Single) -> float:
+def course_evidence(
+    course: Float,
+    courses: np.ndarray,
+    known: int,
+    tail: Float,
+    trust: float,
+    distances: kernels.Single,
+) -> float:
     """How rare the course of the last six hours is; 0 where there is nothing to compare it with."""
-    if normal.known[s, 1] == 0:
+    if known == 0:
         return 0.0
     window = np.empty(SHAPE_BLOCKS)
-    course_of(state.course[s], window)
-    far = kernels.novelty(window, normal.courses[s], normal.known[s, 1], distances)
-    return float(tails.tail_evidence(far, normal.tails[s, SHAPE], normal.trust[s], PRIOR))
+    course_of(course, window)
+    far = kernels.novelty(window, courses, known, distances)
+    return float(tails.tail_evidence(far, tail, trust, PRIOR))
 
 
 @jit

@@ -89,10 +89,13 @@ def tail_evidence(magnitude: float, tail: Float, trust: float, prior: float) -> 
     prior : float
         Slope of the prior.
     """
+    # All of the array is read at once: what is done with it after a branch is counted as a user
+    # of it, which costs more than the arithmetic.
+    low, decade, knot, usual = tail[0], tail[1], tail[2], tail[3]
     g = math.log1p(magnitude)
-    rarity = 1.0 + (g - tail[0]) / tail[1]
-    if rarity > tail[3]:
-        rarity = min(rarity, tail[3] + max(g - tail[2], 0.0) / tail[1])
+    rarity = 1.0 + (g - low) / decade
+    if rarity > usual:
+        rarity = min(rarity, usual + max(g - knot, 0.0) / decade)
     value = trust * rarity + (1.0 - trust) * prior * g
     evidence: float = min(max(value, 0.0), EVIDENCE_LIMIT)
     return evidence
