@@ -89,6 +89,8 @@ def calibrate(
     # Expected values of all slots that the samples lie in, and of those around.
     lowest = cells.min() - 1 if count > 0 else 0
     row = np.empty(cells.max() + 2 - lowest if count > 0 else 0)
+    places = cells - lowest
+    slots = cells % normal.widths.shape[1]
     parts = (local - cells * profile) / profile
     past = np.empty((CHANNELS, count), np.float32)
     distances = np.empty(REFERENCES, np.float32)
@@ -101,15 +103,16 @@ def calibrate(
         for i in range(row.shape[0]):
             row[i] = interpolated(expected[s], normal.table[s], level, lowest + i, first)
         slack = scale if shaped else np.inf
+        x = recent[s]
         for k in range(count):
-            i = cells[k] - lowest
+            i = places[k]
             a, up, down = around(row[i - 1], row[i], row[i + 1], parts[k], slack)
             centre[k] = a
-            z[k] = unforeseen(recent[s, k] - a, up, down)
+            z[k] = unforeseen(x[k] - a, up, down)
         fit_crowd(recent[s], centre, day, sensitivity, normal.crowd[s])
         kernels.widenings(centre, growth, wider)
         for k in range(count):
-            wider[k] *= widths[cells[k] % widths.shape[0]]
+            wider[k] *= widths[slots[k]]
         _in_scales(scale, wider, z)
         known = measure(recent[s], z, wider, normal, state, s, past)
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD, UNREST):

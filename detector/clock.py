@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from detector import kernels
-from detector.kernels import jit
+from detector.kernels import inlined, jit
 from detector.series import Float
 
 # Days that tell how noisy a time of day is, and how many of them it takes to know.
@@ -84,7 +84,7 @@ def fit_widths(
             widths[(first + begin + t) % day] = min(max(usual - USUAL, 1.0), WIDEST)
 
 
-@jit
+@inlined
 def around(
     before: float, now: float, after: float, part: float, slack: float
 ) -> tuple[float, float, float]:
@@ -102,22 +102,20 @@ def around(
     slack : float
         What the slots around lie further away than counts, from there on.
     """
-    value = now
-    high = max(now, after) if after == after else now
-    low = min(now, after) if after == after else now
-    if part > 0.0:
-        value = now + part * (after - now)
-    elif before == before:
-        high = max(high, before)
-        low = min(low, before)
-    return value, max(high - value - slack, 0.0), max(value - low - slack, 0.0)
+    # Choices without a branch: a loop of them becomes vector operations.
+    value = now + part * (after - now) if part > 0.0 else now
+    later = after if after == after else now
+    earlier = before if part <= 0.0 and before == before else now
+    high = later if later > now else now
+    high = earlier if earlier > high else high
+    low = later if later < now else now
+    low = earlier if earlier < low else low
+    up, down = high - value - slack, value - low - slack
+    return value, up if up > 0.0 else 0.0, down if down > 0.0 else 0.0
 
 
-@jit
+@inlined
 def unforeseen(deviation: float, up: float, down: float) -> float:
     """What is left of a deviation from what is expected around its time, see `around`."""
-    if deviation > up:
-        return deviation - up
-    if deviation < -down:
-        return deviation + down
-    return 0.0 if deviation == deviation else deviation
+    foreseen = deviation if deviation < up else up
+    return deviation - (foreseen if foreseen > -down else -down)

@@ -43,11 +43,12 @@ def fit_windows(
         return queries
     number = min(REFERENCES, available)
     window = np.empty(width)
+    windows = normal.windows[s]
     for r in range(number):
         at = _place(r, number, width, available)
         for i in range(width):
             v = z[at - i]
-            normal.windows[s, i, r] = v if v == v else 0.0
+            windows[i, r] = v if v == v else 0.0
     normal.known[s, 0] = number
     usable = 0
     for q in range(QUERIES):
@@ -61,7 +62,7 @@ def fit_windows(
             for i in range(width):
                 v = z[at - i]
                 window[i] = v if v == v else 0.0
-            queries[q] = kernels.novelty(window, normal.windows[s], usable, distances)
+            queries[q] = kernels.novelty(window, windows, usable, distances)
     return queries
 
 
@@ -81,8 +82,9 @@ def fit_courses(
     normal.middle[s, 0] = middle
     normal.middle[s, 1] = unit
     sums = np.zeros(n + 1)
+    centre = normal.middle[s]
     for t in range(n):
-        known[t] = scaled(known[t], normal.middle[s])
+        known[t] = scaled(known[t], centre)
         sums[t + 1] = sums[t] + known[t]
     course = state.course[s]
     for i in range(course.shape[0]):
@@ -93,10 +95,11 @@ def fit_courses(
         return queries
     number = min(REFERENCES, available // size)
     window = np.empty(SHAPE_BLOCKS)
+    courses = normal.courses[s]
     for r in range(number):
         _course_at(sums, _place(r, number, width, available), size, window)
         for i in range(SHAPE_BLOCKS):
-            normal.courses[s, i, r] = window[i]
+            courses[i, r] = window[i]
     normal.known[s, 1] = number
     day = 86_400 // profile
     usable = 0
@@ -107,7 +110,7 @@ def fit_courses(
             usable += 1
         if at >= width - 1 and usable >= max(number // 8, 6):
             _course_at(sums, at, size, window)
-            queries[q] = kernels.novelty(window, normal.courses[s], usable, distances)
+            queries[q] = kernels.novelty(window, courses, usable, distances)
     return queries
 
 

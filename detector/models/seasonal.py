@@ -15,6 +15,7 @@ import numpy as np
 
 from detector import histograms, kernels, medians
 from detector.kernels import jit
+from detector.medians import TILE
 from detector.models.baseline import DAY, WEEK, Baseline, level_blocks
 from detector.models.experts import EXPERTS, forecasts_of, weights_of
 from detector.series import Float, SeriesMatrix
@@ -159,17 +160,21 @@ def fit_series(
 @jit
 def _blend(rows: Float, weight: Float, out: Float) -> None:
     """Mean of the experts' rows by their weights, NaN where no expert says anything."""
-    total = np.zeros(out.shape[0])
-    out[:] = 0.0
-    for e in range(EXPERTS):
-        row = rows[e]
-        w = weight[e]
-        for t in range(out.shape[0]):
-            known = row[t] == row[t]
-            total[t] += w if known else 0.0
-            out[t] += w * row[t] if known else 0.0
-    for t in range(out.shape[0]):
-        out[t] = out[t] / total[t] if total[t] > 0.0 else np.nan
+    total = np.empty(TILE)
+    for begin in range(0, out.shape[0], TILE):
+        part = out[begin : begin + TILE]
+        part[:] = 0.0
+        total[:] = 0.0
+        for e in range(EXPERTS):
+            row = rows[e, begin : begin + TILE]
+            w = weight[e]
+            if w > 0.0:
+                for t in range(part.shape[0]):
+                    known = row[t] == row[t]
+                    total[t] += w if known else 0.0
+                    part[t] += w * row[t] if known else 0.0
+        for t in range(part.shape[0]):
+            part[t] = part[t] / total[t] if total[t] > 0.0 else np.nan
 
 
 @jit
