@@ -11,10 +11,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from detector import kernel_cache
 from detector.series import Float, Int
 
 Single = npt.NDArray[np.float32]
 
+kernel_cache.use()
 # Sums may be reordered, so that they become vector operations; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz"}
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)

@@ -27,6 +27,7 @@ ORDER = [
         "lesson",
     ],
     [
+        "kernel_cache",
         "kernels",
         "histograms",
         "tails",
@@ -158,8 +159,8 @@ FLAT = [name for line in ORDER for name in line]
 PURE = {name for line in ORDER[:3] for name in line}
 # What reads a clock, the network, the environment, chance or a log.
 IMPURE = {"time", "datetime", "logging", "os", "httpx", "random", "socket", "pathlib", "asyncio"}
-# A library that reads a clock when asked to, for what it knows without one.
-ALLOWED = {"localtime": {"datetime"}}
+# A library that reads a clock when asked to, for what it knows without one; where compiled code is.
+ALLOWED = {"localtime": {"datetime"}, "kernel_cache": {"os", "pathlib"}}
 HEAVY = ("statsmodels", "sklearn", "pandas", "matplotlib", "apprise")
 
 
