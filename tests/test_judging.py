@@ -194,6 +194,29 @@ def test_the_budget_chooses_on_one_part_and_confirms_on_the_rest() -> None:
     assert "no sensitivity keeps" in nothing.verdict
 
 
+@pytest.mark.parametrize(
+    ("pages", "said"),
+    [
+        ((None, None), "no sensitivity can be chosen: on the first 60% of the range every series"),
+        ((1.0, None), "sensitivity 1 keeps to 2 pages a week; NOT confirmed, nothing was scored"),
+    ],
+)
+def test_what_was_never_scored_keeps_to_no_budget(
+    pages: tuple[float | None, float | None], said: str
+) -> None:
+    def replay(_: float) -> tuple[Results, Results]:
+        first, rest = (
+            Results(0, 1, (), (), (), (), dict.fromkeys(FIGURES) | {"pages_per_week": count}, {})
+            for count in pages
+        )
+        return first, rest
+
+    choice = choose(2.0, replay, (1.0,))
+    assert choice.verdict.startswith(said)
+    assert (choice.chosen is None) == (pages[0] is None)
+    assert choice.rows[0][2:5:2] == ("-" if pages[0] is None else "1.00", "-")
+
+
 def test_the_report_has_its_documented_shape() -> None:
     incidents = [Incident(6000, 7200, note="<b>|</b>")]
     one = judge(trace([row(5000, (103, 115)), row(5000)]), incidents, 60, 30)

@@ -57,7 +57,9 @@ def test_what_a_kernel_calls_is_compiled_anew_with_it(copy: Path) -> None:
 
     networks = copy / "detector" / "networks.py"
     with networks.open("a", encoding="utf-8") as file:
-        file.write("\n\n@inlined\ndef median12(a, b, c, d, e, f, g, h, i, j, k, m):\n    return m\n")
+        file.write(
+            "\n\n@inlined\ndef median12(a, b, c, d, e, f, g, h, i, j, k, m):\n    return m\n"
+        )
     assert run(copy) == [11.0, 0.0]
     # What was compiled of the former sources is gone.
     assert len(kept(beside)) == 1

@@ -25,11 +25,14 @@ _WORDS = {"minute": "1m", "hour": "1h", "day": "1d", "week": "1w", "month": "30d
 
 @dataclass(frozen=True)
 class Trial:
-    """What a sensitivity gives on the first part and on the rest: recall, pages a week."""
+    """What a sensitivity gives on the first part and on the rest: recall, pages a week.
+
+    None where it is not defined: without incidents, and where nothing was ever scored.
+    """
 
     sensitivity: float
     recall: tuple[float | None, float | None]
-    pages_per_week: tuple[float, float]
+    pages_per_week: tuple[float | None, float | None]
     seconds: float
 
 
@@ -50,9 +53,9 @@ class Choice:
             (
                 f"{one.sensitivity:g}",
                 _ratio(one.recall[0]),
-                f"{one.pages_per_week[0]:.2f}",
+                _ratio(one.pages_per_week[0]),
                 _ratio(one.recall[1]),
-                f"{one.pages_per_week[1]:.2f}",
+                _ratio(one.pages_per_week[1]),
                 "chosen" if one is self.chosen else "",
             )
             for one in self.trials
@@ -62,15 +65,25 @@ class Choice:
     def verdict(self) -> str:
         """One line: which sensitivity, whether the rest confirms it, and what it cost."""
         cost = f"{len(self.trials)} replays, {sum(one.seconds for one in self.trials):.0f} s"
+        if all(one.pages_per_week[0] is None for one in self.trials):
+            return (
+                f"no sensitivity can be chosen: on the first {CHOSEN_ON:.0%} of the range every "
+                f"series was warming up or had no data; take a longer range ({cost})"
+            )
         if self.chosen is None:
             return f"no sensitivity keeps to {self.budget:g} pages a week ({cost})"
         rest = self.chosen.pages_per_week[1]
         recall = self.chosen.recall[0]
         finds = "" if recall is None else f" and finds {recall:.0%} of the incidents"
-        kept = "confirmed" if rest <= self.budget else "NOT confirmed"
+        if rest is None:
+            kept = "NOT confirmed, nothing was scored on the rest"
+        elif rest <= self.budget:
+            kept = f"confirmed on the rest with {rest:.2f}"
+        else:
+            kept = f"NOT confirmed on the rest with {rest:.2f}"
         return (
             f"sensitivity {self.chosen.sensitivity:g} keeps to {self.budget:g} pages a week"
-            f"{finds}; {kept} on the rest with {rest:.2f} ({cost})"
+            f"{finds}; {kept} ({cost})"
         )
 
 
@@ -121,11 +134,11 @@ def choose(
             Trial(
                 sensitivity,
                 (first.figures["recall"], rest.figures["recall"]),
-                (_pages(first), _pages(rest)),
+                (first.figures["pages_per_week"], rest.figures["pages_per_week"]),
                 time.perf_counter() - began,
             )
         )
-    within = [one for one in trials if one.pages_per_week[0] <= budget]
+    within = [one for one in trials if _keeps(one.pages_per_week[0], budget)]
     # Of those that find as much the one nearest to what is shipped.
     chosen = max(
         within, key=lambda one: (one.recall[0] or 0.0, -abs(one.sensitivity - 1.0)), default=None
@@ -133,8 +146,8 @@ def choose(
     return Choice(budget, tuple(trials), chosen)
 
 
-def _pages(found: Results) -> float:
-    return found.figures["pages_per_week"] or 0.0
+def _keeps(pages: float | None, budget: float) -> bool:
+    return pages is not None and pages <= budget
 
 
 def _ratio(value: float | None) -> str:

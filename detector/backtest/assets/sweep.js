@@ -26,7 +26,7 @@ const Sweep = (() => {
     const { budget } = report;
     const width = Math.min(Math.max(place.clientWidth, 300), 620);
     const [height, left, bottom] = [270, 48, 42];
-    const most = Math.max(1, ...list.flatMap((one) => one.pages), budget ? budget.pages_per_week : 0) * 1.08;
+    const most = Math.max(1, ...list.flatMap((one) => one.pages.map(Number)), budget ? budget.pages_per_week : 0) * 1.08;
     const x = (pages) => left + (pages / most) * (width - left - 14);
     const y = (recall) => 12 + (1 - recall) * (height - bottom - 12);
     const svg = shape("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Recall against pages a week at each sensitivity; the table below has the same." });
@@ -45,17 +45,18 @@ const Sweep = (() => {
       svg.append(shape("line", { x1: at, x2: at, y1: 12, y2: height - bottom, class: "budget" }));
       svg.append(shape("text", { x: at + 5, y: 22, class: "name" }, "budget"));
     }
-    const known = list.filter((one) => one.recall[0] !== null);
+    // Where nothing was scored there are no pages to count.
+    const known = (k) => list.filter((one) => one.recall[k] !== null && one.pages[k] !== null);
     const curves = budget ? [0, 1] : [0];
     for (const k of curves) {
-      const some = list.filter((one) => one.recall[k] !== null);
+      const some = known(k);
       if (!some.length) continue;
       const path = some.map((one, i) => `${i ? "L" : "M"}${x(one.pages[k])} ${y(one.recall[k])}`).join("");
       svg.append(shape("path", { d: path, class: `curve ${k ? "rest" : ""}` }));
     }
     const ring = budget ? budget.chosen : factor;
     let free = { x: -99, y: -99 };
-    for (const one of known) {
+    for (const one of known(0)) {
       const [cx, cy] = [x(one.pages[0]), y(one.recall[0])];
       const mark = shape("circle", { cx, cy, r: 3.5, class: "dot" });
       mark.append(shape("title", {}, `× ${number(one.factor)}: ${ratio(one.recall[0])} found, ${rate(one.pages[0])} pages a week`));
@@ -77,7 +78,9 @@ const Sweep = (() => {
       ? "The slider's estimate at each of its places; --budget replays each sensitivity and chooses one."
       : (choice
           ? `Sensitivity × ${number(choice.sensitivity)} finds most, ${ratio(choice.recall[0])}, with ${asked} on the first part of the range (line); on the rest ` +
-            `(dashed) it had ${rate(choice.pages_per_week[1])}: ${choice.pages_per_week[1] <= budget.pages_per_week ? "confirmed" : "not confirmed"}.`
+            (choice.pages_per_week[1] === null
+              ? "(dashed) nothing was scored: not confirmed."
+              : `(dashed) it had ${rate(choice.pages_per_week[1])}: ${choice.pages_per_week[1] <= budget.pages_per_week ? "confirmed" : "not confirmed"}.`)
           : `No sensitivity keeps to ${asked}.`) +
         ` Each point is a true replay, ${duration(budget.trials.reduce((sum, one) => sum + one.seconds, 0))} in all.`;
     const parts = budget ? [["", 0], [", rest", 1]] : [["", 0]];
