@@ -11,7 +11,8 @@ from detector.series import Int
 # Modes of a series: nothing, inside an episode, windows that still hold the last one; and, before
 # a boundary, perhaps inside an episode whose begin is out of sight.
 CALM, EPISODE, SPENT, PERHAPS = 0, 1, 2, 3
-# An episode ends when the score falls below this, or after a few calm steps.
+# An episode ends when the score falls below this, or after a few steps inside this share of the
+# band: a deviation along its edge goes on.
 LEAVE = 0.65
 # What the score of a deviation that does not count is capped at.
 CAPPED = 0.99

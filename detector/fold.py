@@ -243,12 +243,13 @@ def fold(
             if not counts:
                 value = min(value, CAPPED)
 
-            # Calm: inside the band, and not on a line that has gone flat. After five such steps
-            # the mean of five is calm as well.
+            # Calm: well inside the band, and not on a line that has gone flat. After five such
+            # steps the mean of five is calm as well.
             inside = -below <= r <= above
+            well = -LEAVE * below <= r <= LEAVE * above
             narrow = magnitudes[SPREAD] < 0.0 and found[SPREAD] > normal.edge[s]
             flat = (still and narrow) or stuck >= 1.0
-            quiet = (inside or not counts) and not flat and trend < LEAVE
+            quiet = (well or not counts) and not flat and trend < LEAVE
             # Windows that still hold the last incident have no say on the next.
             short = flags[2] >= max(width, SPREAD_STEPS)
             fresh = combined(found, weights, SHAPE if short else TREND)

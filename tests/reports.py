@@ -157,7 +157,9 @@ def _again(trace: Trace, s: int, factor: float) -> np.ndarray:
         value = 0.99 if capped else score * factor
         was = t > 0 and trace.state[s, t - 1] == State.ANOMALOUS
         ended = was and trace.state[s, t] != State.ANOMALOUS and score >= 0.65
-        normal = trace.lower[s, t] <= trace.observed[s, t] <= trace.upper[s, t]
+        centre, value_now = trace.expected[s, t], trace.observed[s, t]
+        low, high = (centre + 0.65 * (end[s, t] - centre) for end in (trace.lower, trace.upper))
+        normal = low <= value_now <= high
         quiet = quiet + 1 if capped or normal else 0
         loud += not (capped or normal)
         over = value < 0.65 or ended or quiet >= 5 or quiet > loud

@@ -290,13 +290,21 @@ def test_bounds_and_expected_value_respect_physical_limits() -> None:
 
 
 def test_an_episode_is_entered_above_one_and_left_by_five_calm_steps(ready: Line) -> None:
-    """Inside the band, with a score that has not fallen far: memory does not hold it."""
+    """Well inside the band, with a score that has not fallen far: memory does not hold it."""
     made = ready.copy()
     assert states(made.deviate([3.0] * 6)) == [ANOMALOUS] * 6
-    said = made.deviate([0.9] * 8)
+    said = made.deviate([0.95 * LEAVE] * 8)
     assert states(said) == [ANOMALOUS] * (SUSTAINED_STEPS - 1) + [OK] * (9 - SUSTAINED_STEPS)
     assert (said.score[0, SUSTAINED_STEPS - 1 :] <= CAPPED).all()
     assert (said.score[0, : SUSTAINED_STEPS - 1] > LEAVE).all()
+
+
+def test_a_deviation_along_the_edge_of_the_band_goes_on(ready: Line) -> None:
+    """Neither one that was larger before, nor one that is on both sides of the edge."""
+    made = ready.copy()
+    assert states(made.deviate([3.0] * 6 + [0.9] * 20)) == [ANOMALOUS] * 26
+    assert states(made.deviate([1.05, 0.8, 0.9] * 40)) == [ANOMALOUS] * 120
+    assert states(made.calm(6))[-1] == OK
 
 
 def test_an_episode_does_not_flap(ready: Line) -> None:

@@ -30,7 +30,8 @@ Codes = npt.NDArray[np.uint16]
 LOWEST, HIGHEST = 0.35, (2.0, 1.5, 1.2, 1.0)
 # Steps in one file, 2.7 bytes each.
 MOST_STEPS = 1_500_000
-# A score as 14 bits, in thousandths; then whether the value was normal, and the state anomalous.
+# A score as 14 bits, in thousandths; then whether the value was well within the band, and the state
+# anomalous.
 NO_SCORE, NO_ANOMALY, NORMAL, ANOMALOUS = 0, 1, 1 << 14, 1 << 15
 
 
@@ -94,7 +95,7 @@ def packed(
     ``codes`` is base64 of uint16, little-endian, the stretches one after another: 0 is a step
     without score, 1 one that is no anomaly at any sensitivity (its deviation does not count, or
     it is the echo of an episode), else the score in thousandths. The highest bit is set where the
-    replay's state was anomalous, the one below it where the value was inside the band.
+    replay's state was anomalous, the one below it where the value was well inside the band.
     """
     for highest in HIGHEST:
         pieces = [
@@ -173,7 +174,10 @@ def _codes(trace: Trace, s: int) -> Codes:
     value = np.clip(np.round(np.where(known, score, 0.0) * 1000), 2, NORMAL - 1)
     code = np.where(known, np.where(score == CAPPED, NO_ANOMALY, value), NO_SCORE)
     # A bound that does not exist is NaN: nothing lies beyond it.
-    normal = ~(trace.observed[s] > trace.upper[s]) & ~(trace.observed[s] < trace.lower[s])
+    centre = trace.expected[s]
+    above = centre + LEAVE * (trace.upper[s] - centre)
+    below = centre + LEAVE * (trace.lower[s] - centre)
+    normal = ~(trace.observed[s] > above) & ~(trace.observed[s] < below)
     on = trace.state[s] == State.ANOMALOUS
     marks = np.where(normal, NORMAL, 0) | np.where(on, ANOMALOUS, 0)
     return (code.astype(np.int64) | marks).astype("<u2")
