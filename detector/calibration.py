@@ -36,7 +36,7 @@ from detector.channels import (
 )
 from detector.clock import around, fit_widths, unforeseen
 from detector.combination import combined, hush, smoothed, weigh
-from detector.extremes import fit_crowd, fit_patience, fit_reach
+from detector.extremes import fit_crowd, fit_grain, fit_patience, fit_reach
 from detector.kernels import Z_LIMIT, jit
 from detector.measures import measure
 from detector.references import course_evidence, fit_courses, fit_windows
@@ -132,6 +132,7 @@ def calibrate(
                 )  # fmt: skip
         _fit_band(normal, state, s, distances)
         fit_reach(history[s], 86_400 // profile, sensitivity, normal.reach[s])
+        normal.grain[s] = fit_grain(recent[s])
         normal.patience[s], state.run[s] = fit_patience(recent[s], day, sensitivity)
 
 

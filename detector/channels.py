@@ -67,6 +67,7 @@ class Normal(NamedTuple):
     reach : float64[S, 2, 2], extremes of the past, see `extremes.fit_reach`;
     crowd : float64[S, 2], events that are too many, see `extremes.fit_crowd`;
     patience : float64[S], equal samples in a row that score 1, see `extremes.fit_patience`;
+    grain : float64[S], less than that is no deviation, see `extremes.fit_grain`;
     band : float64[S, 2], deviation in scales, above and below, that scores 1 when held for five
     steps.
     """
@@ -94,6 +95,7 @@ class Normal(NamedTuple):
     reach: Float
     crowd: Float
     patience: Float
+    grain: Float
     band: Float
 
 
@@ -111,9 +113,9 @@ class State(NamedTuple):
     unrest : float64[S], mean size of the last hours' deviations, see `restless`;
     scores : float64[S, 2, SMOOTHED_STEPS], last scores before and after smoothing, newest first;
     loud : float64[S, LOUD_STEPS], larger evidence of spike and sustained, newest first;
-    flags : int64[S, 4], 1 in an episode (2 while a window still holds the last one), calm steps
+    flags : int64[S, 5], 1 in an episode (2 while a window still holds the last one), calm steps
     in a row, steps since the last episode (inside one: hours of it), steps of the episode that were
-    not calm;
+    not calm, 1 while the week's level is the one in use;
     silent : int64[S], steps in a row without any sample;
     run : int64[S], equal samples in a row;
     week : float64[S, 168], medians of the last week's residuals, by the hour, oldest first;

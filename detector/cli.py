@@ -251,3 +251,7 @@ def notify(config: ConfigOption = None) -> None:
 for _command in app.registered_commands:
     _paragraphs = (inspect.getdoc(_command.callback) or "").split("\n\n")
     _command.help = "\n\n".join(" ".join(one.split()) for one in _paragraphs)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ CAPPED = 0.99
 
 
 @jit
-def follow(value: float, quiet: bool, news: bool, memory: int, flags: Int) -> float:
+def follow(value: float, calm: bool, loud: bool, news: bool, memory: int, flags: Int) -> float:
     """Take the next step of a series in or out of an episode, and return what its score says.
 
     An episode ends after as many calm steps as it had others, and one, five at most: one bad
@@ -29,17 +29,21 @@ def follow(value: float, quiet: bool, news: bool, memory: int, flags: Int) -> fl
     ----------
     value : float
         The score.
-    quiet : bool
-        Whether the step is calm.
+    calm, loud : bool
+        Whether the step is well inside the band, or beyond it; neither ends an episode nor shows
+        that it goes on.
     news : bool
         Whether the last samples alone are worth an episode, whatever a window still holds.
     memory : int
         Steps that the longest window of a channel looks back.
-    flags : int64[4]
+    flags : int64[5]
         Of the series, see `State`; changed in place.
     """
-    flags[1] = flags[1] + 1 if quiet else 0
-    flags[3] += not quiet
+    if calm:
+        flags[1] += 1
+    elif loud:
+        flags[1] = 0
+    flags[3] += not calm
     if flags[0] == PERHAPS:
         if flags[1] >= SUSTAINED_STEPS:
             flags[0] = CALM

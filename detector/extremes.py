@@ -22,6 +22,11 @@ FAR = 0.5
 SPARSE = 0.2
 FORESEEN = 0.2
 EVENT_DAY_SHARE = 144
+# Before a physical limit, far is at least this share of what it is elsewhere.
+NEAR = 0.5
+# A series that moves in steps of one size: most of its moves, and seldom, over a range of many.
+ALIKE = 0.9
+LEAST_STEPS = 5.0
 # As many equal samples in a row may be chance.
 LEAST_RUN = 7.0
 # Beyond the upper mark the noise is not known: far is so many times as far again.
@@ -188,6 +193,43 @@ def fit_patience(x: Float, day: int, sensitivity: float) -> tuple[float, int]:
 
 
 @jit
+def fit_grain(x: Float) -> float:
+    """The step of a series that moves by one size now and then, over a range of several; else 0.
+
+    Days left, replicas: how such a line is forecast between its steps says nothing, and less than
+    one step is no deviation.
+
+    Parameters
+    ----------
+    x : float64[R]
+        Samples on the step grid.
+    """
+    known = 0
+    moves = 0
+    grain = np.inf
+    low = np.inf
+    high = -np.inf
+    for alike in (False, True):
+        last = np.nan
+        found = 0
+        for t in range(x.shape[0]):
+            if x[t] == x[t]:
+                step = abs(x[t] - last) if last == last else 0.0
+                last = x[t]
+                if alike:
+                    found += 0.0 < step <= 1.001 * grain
+                elif step > 0.0:
+                    moves += 1
+                    grain = min(grain, step)
+                known += not alike
+                low = min(low, last)
+                high = max(high, last)
+        if moves == 0 or moves > SPARSE * known or high - low < LEAST_STEPS * grain:
+            return 0.0
+    return grain if found >= ALIKE * moves else 0.0
+
+
+@jit
 def edges(centre: float, step: float, reach: Float, limits: Limits, out: Float) -> None:
     """Say beyond which values a sample is too far.
 
@@ -206,6 +248,9 @@ def edges(centre: float, step: float, reach: Float, limits: Limits, out: Float) 
     """
     mark = max(reach[0, 0], centre)
     rise = reach[0, 1] + UNKNOWN * (mark - reach[0, 0])
+    # What nothing can reach would never be far: half-way to the physical limit is, if that is no
+    # small part of the usual range.
+    rise = min(rise, max(FAR * (limits.limits[1] - mark), NEAR * reach[0, 1]))
     known = limits.signs[0] == 1 and rise > step
     out[0, 0] = mark + rise if known else np.inf
     out[0, 1] = rise

@@ -135,11 +135,11 @@ def fold(
             width_now = normal.widths[s, days[t]]
             apart = kernels.widening(season + state.level[s, 0], normal.growth[s]) * width_now
             apart = max(apart * normal.scale[s] * normal.band[s].max(), limits.floors[0])
-            centre = season + level_of(x, season, apart, state, s)
+            centre = season + level_of(x - season, state.level[s, 0], state.usual[s], apart, flags)
             centre = min(max(centre, limits.limits[0]), limits.limits[1])
             moved = abs(centre - state.centre[s])
             state.centre[s] = centre
-            margin = max(limits.floors[0], limits.floors[1] * abs(centre))
+            margin = max(limits.floors[0], limits.floors[1] * abs(centre), normal.grain[s])
             wider = kernels.widening(centre, normal.growth[s]) * width_now
             scale = normal.scale[s] * wider
             usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * scale
@@ -249,13 +249,15 @@ def fold(
             well = -LEAVE * below <= r <= LEAVE * above
             narrow = magnitudes[SPREAD] < 0.0 and found[SPREAD] > normal.edge[s]
             flat = (still and narrow) or stuck >= 1.0
-            quiet = (well or not counts) and not flat and trend < LEAVE
+            rest = not flat and trend < LEAVE
+            calm = rest and (well or not counts)
+            loud = not (rest and (inside or not counts))
             # Windows that still hold the last incident have no say on the next.
             short = flags[2] >= max(width, SPREAD_STEPS)
             fresh = combined(found, weights, SHAPE if short else TREND)
             news = (fresh > edge2 and not inside) or trend > 1.0 or far > 1.0
             open_before = flags[0] == EPISODE
-            value = follow(value, quiet, news, memory, flags)
+            value = follow(value, calm, loud, news, memory, flags)
             if open_before and flags[0] != EPISODE:
                 # The next line that stands still is another one.
                 state.run[s] = 0

@@ -129,14 +129,29 @@ def begin_week(
 
 
 @jit
-def level_of(x: float, season: float, apart: float, state: State, s: int) -> float:
+def level_of(residual: float, level: float, usual: float, apart: float, flags: Int) -> float:
     """The level a sample is compared with: the last day's, or the week's where it is back there.
 
     After an incident of a day the last day is no guide: what returns to where most of the week
-    was is normal. The two are the same level unless they are further than `apart` from each other.
+    was is normal. The two are the same level unless they are further than `apart` from each other;
+    then the one in use stays so until the other is nearer by as much, or a line between them would
+    be held to the one and the other in turn.
+
+    Parameters
+    ----------
+    residual : float
+        The sample without its season.
+    level, usual : float
+        Levels of the day and of the week; NaN where the week is not known.
+    flags : int64[5]
+        Of the series; says which is in use, and is changed in place.
     """
-    level = state.level[s, 0]
-    usual = state.usual[s]
-    if abs(usual - level) > apart and abs(x - season - usual) < abs(x - season - level):
-        return float(usual)
-    return float(level)
+    if not abs(usual - level) > apart:
+        flags[4] = 0
+        return level
+    nearer = abs(residual - level) - abs(residual - usual)
+    if nearer > apart:
+        flags[4] = 1
+    elif nearer < -apart:
+        flags[4] = 0
+    return usual if flags[4] == 1 else level

@@ -101,6 +101,7 @@ def prepare(
         reach=np.full((count, 2, 2), np.nan),
         crowd=np.zeros((count, 2)),
         patience=np.full(count, np.inf),
+        grain=np.zeros(count),
         band=np.full((count, 2), np.inf),
     )
     state = start(baseline, history)
@@ -147,7 +148,7 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         unrest=np.zeros(count),
         scores=np.zeros((count, 2, SMOOTHED_STEPS)),
         loud=np.zeros((count, LOUD_STEPS)),
-        flags=np.zeros((count, 4), np.int64),
+        flags=np.zeros((count, 5), np.int64),
         silent=np.zeros(count, np.int64),
         run=np.zeros(count, np.int64),
         week=week,

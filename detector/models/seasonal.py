@@ -17,7 +17,7 @@ from detector import histograms, kernels, medians
 from detector.kernels import jit
 from detector.medians import TILE
 from detector.models.baseline import DAY, WEEK, Baseline, level_blocks
-from detector.models.experts import EXPERTS, forecasts_of, weights_of
+from detector.models.experts import EXPERTS, WEEKS, forecasts_of, weights_of
 from detector.series import Float, SeriesMatrix
 
 # The scale is a standard deviation of two weeks, winsorised at this quantile of |residual|.
@@ -36,6 +36,8 @@ GROWTH_QUANTILE = 0.98
 # the largest move since a week before.
 SLOPE_DAYS = 14
 STEADY = 0.5
+# What comes by the clock of the week has deviated by so many usual deviations in so many weeks.
+PUNCTUAL, PUNCTUAL_WEEKS = 6.0, 3
 # A series says nothing before it has been seen for a day, in at least this many samples.
 LEAST_SECONDS = DAY
 LEAST_SAMPLES = 20
@@ -146,6 +148,8 @@ def fit_series(
     for i in range(week):
         table[(first + i) % week] = blended[i]
 
+    _punctual(x, padding, first, week, expected, table)
+
     last = np.empty(blocks.shape[0] * block)
     for i in range(last.shape[0]):
         t = n - last.shape[0] + i
@@ -175,6 +179,42 @@ def _blend(rows: Float, weight: Float, out: Float) -> None:
                     part[t] += w * row[t] if known else 0.0
         for t in range(part.shape[0]):
             part[t] = part[t] / total[t] if total[t] > 0.0 else np.nan
+
+
+@jit
+def _punctual(x: Float, padding: int, first: int, week: int, expected: Float, table: Float) -> None:
+    """Add to a slot of the week what each week had there beyond the blend, in place.
+
+    The experts are weighted for all slots alike, and a job of an hour a week has no say. What is
+    added is the smallest of the weeks' deviations, where all of three or more lie far on one side.
+    """
+    weeks = min(x.shape[0] // week, WEEKS)
+    if weeks < PUNCTUAL_WEEKS:
+        return
+    begin = x.shape[0] - weeks * week
+    r = np.full((weeks, week), np.nan)
+    for w in range(weeks):
+        for i in range(week):
+            t = begin + w * week + i
+            if t >= padding:
+                r[w, i] = x[t] - expected[t - padding]
+    far = PUNCTUAL * histograms.positive_quantile(np.abs(r).ravel(), 0.5)
+    for i in range(week):
+        known = 0
+        least = np.inf
+        most = -np.inf
+        for w in range(weeks):
+            v = r[w, i]
+            known += v == v
+            least = v if v < least else least
+            most = v if v > most else most
+        more = max(least, 0.0) if least > far else (min(most, 0.0) if most < -far else 0.0)
+        if more != 0.0 and known >= PUNCTUAL_WEEKS:
+            table[(first + i) % week] += more
+            for w in range(weeks):
+                t = begin + w * week + i
+                if t >= padding:
+                    expected[t - padding] += more
 
 
 @jit
