@@ -134,14 +134,21 @@ def fold(
             x = values[s, t]
             width_now = normal.widths[s, days[t]]
             apart = kernels.widening(season + state.level[s, 0], normal.growth[s]) * width_now
-            apart = max(apart * normal.scale[s] * normal.band[s].max(), limits.floors[0])
-            centre = season + level_of(x - season, state.level[s, 0], state.usual[s], apart, flags)
+            apart *= LEAVE * normal.scale[s] * normal.band[s].max()
+            apart = max(apart, limits.floors[0])
+            in_use = flags[4]
+            level = level_of(x - season, state.level[s, 0], state.usual[s], apart, flags)
+            centre = season + level
             centre = min(max(centre, limits.limits[0]), limits.limits[1])
             moved = abs(centre - state.centre[s])
             state.centre[s] = centre
             margin = max(limits.floors[0], limits.floors[1] * abs(centre), normal.grain[s])
             wider = kernels.widening(centre, normal.growth[s]) * width_now
             scale = normal.scale[s] * wider
+            if flags[4] != in_use:
+                # The last deviations were held to the other level.
+                other = state.usual[s] if in_use == 1 else state.level[s, 0]
+                state.recent[s] += (other - level) / scale
             usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * scale
             moved -= STEPS_MOVED * usual
             edges(centre, usual, normal.reach[s], limits, far_edges)
