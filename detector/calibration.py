@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from detector import kernels, tails
+from detector import kernels
 from detector.channels import (
     CHANNELS,
     FLAT,
@@ -41,7 +41,7 @@ from detector.kernels import Z_LIMIT, jit
 from detector.measures import measure
 from detector.references import course_evidence, fit_courses, fit_windows
 from detector.series import Float, Int
-from detector.tails import tail_evidence
+from detector.tails import LEAST_DECADE, LEAST_OF_HOURS, fit_tail, tail_evidence
 
 # Samples of the past at which calibration and prior weigh a quarter and three quarters.
 TRUST_SAMPLES = 300
@@ -116,15 +116,16 @@ def calibrate(
         _in_scales(scale, wider, z)
         known = measure(recent[s], z, wider, normal, state, s, past)
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD, UNREST):
-            tails.fit_tail(past[c], day, normal.tails[s, c])
+            least = LEAST_OF_HOURS if c == UNREST else LEAST_DECADE
+            fit_tail(past[c], day, least, normal.tails[s, c])
         normal.trust[s] = (known / (known + TRUST_SAMPLES)) ** 2
         normal.newest[s] = weigh(normal.surprise[s], shaped, normal.weights[s])
         _begin_loud(past, normal, s, state.loud[s])
         queries = fit_windows(z, width, day, normal, s, distances)
-        tails.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, NOVELTY])
+        fit_tail(queries, queries.shape[0] + 1, LEAST_DECADE, normal.tails[s, NOVELTY])
         if shaped:
             queries = fit_courses(history[s], profile, normal, state, s, distances)
-            tails.fit_tail(queries, queries.shape[0] + 1, normal.tails[s, SHAPE])
+            fit_tail(queries, queries.shape[0] + 1, LEAST_DECADE, normal.tails[s, SHAPE])
             if normal.known[s, 1] > 0:
                 state.shape[s] = course_evidence(
                     state.course[s], normal.courses[s], normal.known[s, 1],

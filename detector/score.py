@@ -37,7 +37,7 @@ from detector.policy import Policy
 from detector.series import Bool, Int, Scores, SeriesMatrix
 
 # Evidence, in decades, at the edge of normal.
-EDGE = 2.35
+EDGE = 2.37
 # With a day of history the edge of normal is this share further away, falling to nothing at
 # eight days, when a weekend has been seen.
 CAUTION = 0.3

@@ -18,8 +18,8 @@ EVIDENCE_LIMIT = 12.0
 # Two quantiles of the past, a decade apart, carry the tail of a channel.
 LOW, HIGH = 0.90, 0.99
 # One decade of rarity is at least this far on the log1p axis: a past without any tail must not
-# make the edge touch the noise.
-LEAST_DECADE = 0.35
+# make the edge touch the noise. A mean of hours is nearer to it.
+LEAST_DECADE, LEAST_OF_HOURS = 0.35, 0.25
 # The rarest thing the past shows often enough to count: a largest value of a day that every
 # fourth day reaches.
 KNOT = 0.75
@@ -31,7 +31,7 @@ LEAST_DAYS = 3
 
 
 @jit
-def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
+def fit_tail(magnitudes: np.ndarray, day: int, least: float, tail: Float) -> None:
     """Fit the tail of a channel's past magnitudes, for `tail_evidence`.
 
     Parameters
@@ -40,6 +40,8 @@ def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
         Not negative, oldest first; NaN is skipped.
     day : int
         Samples per day.
+    least : float
+        Least distance of a decade.
     tail : float64[4]
         Output: log1p of the 90 % quantile; distance to the 99 % quantile; log1p of the largest
         value that every fourth day reaches, and its rarity in decades. Both are infinite while
@@ -50,7 +52,7 @@ def fit_tail(magnitudes: np.ndarray, day: int, tail: Float) -> None:
     low = math.log1p(histogram_quantile(buckets, LOW))
     high = math.log1p(histogram_quantile(buckets, HIGH))
     tail[0] = low
-    tail[1] = max(high - low, LEAST_DECADE)
+    tail[1] = max(high - low, least)
     tail[2] = np.inf
     tail[3] = np.inf
     days = n // day

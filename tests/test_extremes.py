@@ -266,3 +266,37 @@ def test_the_band_of_rare_events_reaches_to_what_is_too_many() -> None:
     assert states(quiet) == [State.OK] * 6
     assert (quiet.score < 1).all()
     assert State.ANOMALOUS in states(made.feed([0] * 12 + [4, 4]))[-2:]
+
+
+@pytest.mark.parametrize(
+    ("limit", "first"),
+    [(np.inf, 130.0), (140.0, 120.0), (120.0, 115.0), (100.0, 115.0)],
+    ids=["none", "half-way", "no small part", "at the mark"],
+)
+def test_what_is_far_can_be_reached_before_a_limit(limit: float, first: float) -> None:
+    """Up to half of what is far elsewhere; where the past comes near the limit nothing is far."""
+    reach = np.array([[100.0, 30.0], [40.0, 0.5]])
+    policy = Policy(upper=limit)
+    assert edges_of(reach, 80.0, policy=policy)[0, 0] == first
+
+
+@pytest.mark.parametrize(
+    ("x", "grain"),
+    [
+        (np.repeat(np.arange(10.0), 20), 1.0),
+        (np.repeat(-0.5 * np.arange(10.0), 20), 0.5),
+        (np.repeat([5.0, 4.0, 3.0, 4.0, 5.0, 4.0], 20), 0.0),
+        (np.repeat([0.0, 1.0], 20), 0.0),
+        (np.arange(100.0), 0.0),
+        (np.repeat([1.0, 2.0, 4.0, 8.0, 16.0], 20), 0.0),
+        (np.full(9, 3.0), 0.0),
+        (np.full(9, np.nan), 0.0),
+        (np.empty(0), 0.0),
+    ],
+    ids=["stair", "halves", "few", "switch", "each step", "sizes", "constant", "NaN", "empty"],
+)
+def test_the_grain_is_the_step_of_a_stair(x: np.ndarray, grain: float) -> None:
+    assert extremes.fit_grain(x) == grain
+    holes = x.copy()
+    holes[1::3] = np.nan
+    assert extremes.fit_grain(holes) == grain

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, MONDAY, grid, matrix, traffic
 
-from detector import fold, names, score
+from detector import fold, levels, names, score
 from detector.channels import (
     SMOOTHED_STEPS,
     SPREAD,
@@ -574,3 +574,13 @@ def test_shape_remembers_hours_and_does_not_begin_at_the_boundary(ready: Line) -
 )
 def test_a_jump_is_left_what_is_the_series_own(jump: float, foreign: float, left: float) -> None:
     assert fold._own(float(jump), float(foreign)) == left
+
+
+def test_a_level_stays_in_use_until_the_other_is_nearer_by_as_much_as_they_are_apart() -> None:
+    flags = np.zeros(5, np.int64)
+    said = [levels.level_of(r, 0.0, 10.0, 4.0, flags) for r in (0.0, 6.9, 7.1, 4.0, 3.1, 2.9, 5.0)]
+    assert said == [0.0, 0.0, 10.0, 10.0, 10.0, 0.0, 0.0]
+    flags[4] = 1
+    assert levels.level_of(10.0, 0.0, 3.0, 4.0, flags) == 0.0
+    assert levels.level_of(10.0, 0.0, np.nan, 4.0, flags) == 0.0
+    assert levels.level_of(np.nan, 0.0, 10.0, 4.0, flags) == 0.0

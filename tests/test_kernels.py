@@ -222,7 +222,7 @@ def test_a_magnitude_beyond_the_histogram_counts_as_its_largest() -> None:
 def test_fit_tail(magnitudes: list[float], day: int) -> None:
     tail = np.empty(4)
     single = np.array(magnitudes, np.float32)
-    tails.fit_tail(single, day, tail)
+    tails.fit_tail(single, day, tails.LEAST_DECADE, tail)
     slow = naive.fit_tail(
         single.tolist(),
         day,
@@ -271,17 +271,17 @@ def test_what_every_fourth_day_shows_is_no_rarer_than_that() -> None:
     rng = np.random.default_rng(1)
     past = np.abs(rng.standard_normal(20 * 288)).astype(np.float32)
     tail = np.empty(4)
-    tails.fit_tail(past, 288, tail)
+    tails.fit_tail(past, 288, tails.LEAST_DECADE, tail)
     without = tails.tail_evidence(9.0, tail, 1.0, 0.0)
     past[100::288] = 9.0
-    tails.fit_tail(past, 288, tail)
+    tails.fit_tail(past, 288, tails.LEAST_DECADE, tail)
     assert tails.tail_evidence(9.0, tail, 1.0, 0.0) <= tail[3] + 1e-6 < without
     # Days without samples are none; days that differ are incidents, not a habit.
     past[: 5 * 288] = np.nan
-    tails.fit_tail(past, 288, tail)
+    tails.fit_tail(past, 288, tails.LEAST_DECADE, tail)
     assert tails.tail_evidence(9.0, tail, 1.0, 0.0) <= tail[3] + 1e-6 < without
     past[-100] = 90.0
-    tails.fit_tail(past, 288, tail)
+    tails.fit_tail(past, 288, tails.LEAST_DECADE, tail)
     assert tail[2:].tolist() == [np.inf, np.inf]
 
 

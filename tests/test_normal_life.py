@@ -105,3 +105,51 @@ def test_an_incident_goes_on_across_a_refit(before: float, factor: float) -> Non
     around = (said.times >= boundary - 5 * MINUTE) & (said.times < boundary + 5 * MINUTE)
     assert said.on[:, around].all(axis=1).sum() >= 8
     assert sum(len(episodes(on)) for on in said.on) <= 14
+
+
+def wandering(times: np.ndarray, hours: float, seed: int) -> np.ndarray:
+    """A line that wanders, and forgets where it was after so many hours."""
+    rng = np.random.default_rng([7, seed])
+    keeps = np.exp(-MINUTE / (hours * HOUR))
+    moves = rng.standard_normal(len(times)) * np.sqrt(1 - keeps**2)
+    line = np.empty(len(times))
+    now = 0.0
+    for t in range(len(times)):
+        now = keeps * now + moves[t]
+        line[t] = now
+    return 100 + 10 * line + 0.5 * rng.standard_normal(len(times))
+
+
+def test_a_line_that_wanders_is_held_to_one_level_at_a_time() -> None:
+    """Between the level of the day and that of the week the expected value must not flip."""
+    times = np.arange(WEEK - HISTORY, WEEK + 7 * DAY, MINUTE)
+    rows = np.array([wandering(times, hours, s) for s, hours in enumerate((12, 24, 48, 96) * 2)])
+    said = replayed(stacked(times, rows), "other", WEEK, WEEK + 7 * DAY)
+    assert sum(len(episodes(on)) for on in said.on) <= 2
+    flips = np.abs(np.diff(said.expected, axis=1)) > (said.upper - said.lower)[:, 1:] / 2
+    # The same lines had 100 a week each while each sample was held to the nearer level.
+    assert flips.sum(axis=1).mean() < 10
+
+
+@pytest.mark.parametrize("minutes", [30, 120])
+def test_a_job_that_comes_each_week_is_expected(minutes: int) -> None:
+    """An hour of the week has no say in what all slots are blended by."""
+    times = np.arange(WEEK - HISTORY, WEEK + 7 * DAY, MINUTE)
+    begin = 2 * DAY + 6 * HOUR
+    job = (times - WEEK) % (7 * DAY)
+    inside = (job >= begin) & (job < begin + minutes * MINUTE)
+    rows = np.array([10 + noise(times, s) + 40 * inside for s in range(4)])
+    said = replayed(stacked(times, rows), "other", WEEK, WEEK + 7 * DAY)
+    now = inside[times >= WEEK]
+    middle = now & ((times[times >= WEEK] - WEEK) == begin + minutes // 2 * MINUTE)
+    np.testing.assert_allclose(said.expected[:, middle], 50, atol=10)
+    # Its edges may be told; half of it was before.
+    assert said.on[:, now].mean() < 0.15
+
+
+@pytest.mark.parametrize("step", [1.0, -1.0])
+def test_whole_numbers_that_move_once_a_day_are_no_news(step: float) -> None:
+    times = np.arange(WEEK - HISTORY, WEEK + 7 * DAY, MINUTE)
+    rows = np.array([200 + step * ((times + offset) // DAY) for offset in (0, 5 * HOUR)])
+    said = replayed(stacked(times, rows - rows[:, :1] + 100), "other", WEEK, WEEK + 7 * DAY)
+    assert not said.on.any()

@@ -37,7 +37,7 @@ GROWTH_QUANTILE = 0.98
 SLOPE_DAYS = 14
 STEADY = 0.5
 # What comes by the clock of the week has deviated by so many usual deviations in so many weeks.
-PUNCTUAL, PUNCTUAL_WEEKS = 6.0, 3
+PUNCTUAL, PUNCTUAL_WEEKS = 9.0, 3
 # A series says nothing before it has been seen for a day, in at least this many samples.
 LEAST_SECONDS = DAY
 LEAST_SAMPLES = 20
