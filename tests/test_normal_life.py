@@ -144,7 +144,7 @@ def test_a_job_that_comes_each_week_is_expected(minutes: int) -> None:
     middle = now & ((times[times >= WEEK] - WEEK) == begin + minutes // 2 * MINUTE)
     np.testing.assert_allclose(said.expected[:, middle], 50, atol=10)
     # Its edges may be told; half of it was before.
-    assert said.on[:, now].mean() < 0.15
+    assert said.on[:, now].mean() <= 0.2
 
 
 @pytest.mark.parametrize("step", [1.0, -1.0])
