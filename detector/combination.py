@@ -16,6 +16,7 @@ from detector.channels import (
     SPREAD,
     SUSTAINED,
     SUSTAINED_STEPS,
+    TREND,
     UNREST,
     push,
 )
@@ -100,3 +101,21 @@ def smoothed(score: float, newest: float, scores: Float) -> float:
     push(scores[0], score)
     push(scores[1], newest * score + (1.0 - newest) * scores[0].mean())
     return float(scores[1].max())
+
+
+@jit
+def share(
+    found: Float, weights: Float, trend: float, far: float, said: int, edge: float, out: Float
+) -> None:
+    """Write each channel's share of the squared score; what is `far` adds to channel `said`."""
+    total = 0.0
+    for c in range(CHANNELS):
+        out[c] = weights[c] * found[c] * found[c] / (edge * edge)
+        if c == TREND:
+            out[c] = trend * trend
+        total += out[c]
+    rest = max(far * far - total, 0.0)
+    out[said] += rest
+    total += rest
+    for c in range(CHANNELS):
+        out[c] = out[c] / total if total > 0.0 else 1.0 / CHANNELS

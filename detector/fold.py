@@ -29,7 +29,7 @@ from detector.channels import (
     push,
 )
 from detector.clock import around, unforeseen
-from detector.combination import combined, hush, smoothed
+from detector.combination import combined, hush, share, smoothed
 from detector.episodes import CAPPED, EPISODE, LEAVE, end, follow
 from detector.extremes import MOST, alone, beyond, edges
 from detector.floors import heard, passes, trend_of
@@ -272,7 +272,7 @@ def fold(
             if flags[0] == EPISODE:
                 anomalous[s, t] = 1
                 said = SPREAD if stuck > outside else SPIKE
-                _share(found, weights, trend, far, said, normal.edge[s], evidence[s, t])
+                share(found, weights, trend, far, said, normal.edge[s], evidence[s, t])
             if taking[t]:
                 if taught[s, t]:
                     collect(x, x - season, state.hour[s], state.filled[s])
@@ -290,21 +290,3 @@ def _own(jump: float, foreign: float) -> float:
         return jump
     left = max(abs(jump) - foreign, 0.0)
     return left if jump > 0.0 else -left
-
-
-@jit
-def _share(
-    found: Float, weights: Float, trend: float, far: float, said: int, edge: float, out: Float
-) -> None:
-    """Write each channel's share of the squared score; what is `far` adds to channel `said`."""
-    total = 0.0
-    for c in range(CHANNELS):
-        out[c] = weights[c] * found[c] * found[c] / (edge * edge)
-        if c == TREND:
-            out[c] = trend * trend
-        total += out[c]
-    rest = max(far * far - total, 0.0)
-    out[said] += rest
-    total += rest
-    for c in range(CHANNELS):
-        out[c] = out[c] / total if total > 0.0 else 1.0 / CHANNELS

@@ -35,6 +35,7 @@ ORDER = [
         "medians",
         "models.baseline",
         "models.experts",
+        "models.habits",
         "models.seasonal",
         "models.univariate",
         "models.zscore",

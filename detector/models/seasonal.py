@@ -17,7 +17,8 @@ from detector import histograms, kernels, medians
 from detector.kernels import jit
 from detector.medians import TILE
 from detector.models.baseline import DAY, WEEK, Baseline, level_blocks
-from detector.models.experts import EXPERTS, WEEKS, forecasts_of, weights_of
+from detector.models.experts import EXPERTS, forecasts_of, weights_of
+from detector.models.habits import punctual, slope_of
 from detector.series import Float, SeriesMatrix
 
 # The scale is a standard deviation of two weeks, winsorised at this quantile of |residual|.
@@ -32,12 +33,6 @@ LEAST_GROWTH = 1.3
 LEAST_EXPONENT = 0.5
 # What is compared is the tail: nights with a quiet middle and loud bursts are no quiet nights.
 GROWTH_QUANTILE = 0.98
-# A slope has been there for two weeks, each of whose days has moved by more than this share of
-# the largest move since a week before.
-SLOPE_DAYS = 14
-STEADY = 0.5
-# What comes by the clock of the week has deviated by so many usual deviations in so many weeks.
-PUNCTUAL, PUNCTUAL_WEEKS = 9.0, 3
 # A series says nothing before it has been seen for a day, in at least this many samples.
 LEAST_SECONDS = DAY
 LEAST_SAMPLES = 20
@@ -138,7 +133,7 @@ def fit_series(
     x = np.full(n, np.nan)
     x[padding:] = values
     daily = medians.block_medians(medians.block_medians(x, block), max(day // block, 1))
-    slope[0] = _slope(daily)
+    slope[0] = slope_of(daily)
     forecasts_of(x, day, week, blocks.shape[0], block, slope[0], forecasts, latest)
 
     weight = weights_of(x, forecasts, day)
@@ -148,7 +143,7 @@ def fit_series(
     for i in range(week):
         table[(first + i) % week] = blended[i]
 
-    _punctual(x, padding, first, week, expected, table)
+    punctual(x, padding, first, week, expected, table)
 
     last = np.empty(blocks.shape[0] * block)
     for i in range(last.shape[0]):
@@ -179,42 +174,6 @@ def _blend(rows: Float, weight: Float, out: Float) -> None:
                     part[t] += w * row[t] if known else 0.0
         for t in range(part.shape[0]):
             part[t] = part[t] / total[t] if total[t] > 0.0 else np.nan
-
-
-@jit
-def _punctual(x: Float, padding: int, first: int, week: int, expected: Float, table: Float) -> None:
-    """Add to a slot of the week what each week had there beyond the blend, in place.
-
-    The experts are weighted for all slots alike, and a job of an hour a week has no say. What is
-    added is the smallest of the weeks' deviations, where all of three or more lie far on one side.
-    """
-    weeks = min(x.shape[0] // week, WEEKS)
-    if weeks < PUNCTUAL_WEEKS:
-        return
-    begin = x.shape[0] - weeks * week
-    r = np.full((weeks, week), np.nan)
-    for w in range(weeks):
-        for i in range(week):
-            t = begin + w * week + i
-            if t >= padding:
-                r[w, i] = x[t] - expected[t - padding]
-    far = PUNCTUAL * histograms.positive_quantile(np.abs(r).ravel(), 0.5)
-    for i in range(week):
-        known = 0
-        least = np.inf
-        most = -np.inf
-        for w in range(weeks):
-            v = r[w, i]
-            known += v == v
-            least = v if v < least else least
-            most = v if v > most else most
-        more = max(least, 0.0) if least > far else (min(most, 0.0) if most < -far else 0.0)
-        if more != 0.0 and known >= PUNCTUAL_WEEKS:
-            table[(first + i) % week] += more
-            for w in range(weeks):
-                t = begin + w * week + i
-                if t >= padding:
-                    expected[t - padding] += more
 
 
 @jit
@@ -294,31 +253,6 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
         1e-12,
     )
     return scale
-
-
-@jit
-def _slope(daily: Float) -> float:
-    """Return how far the daily medians move in a week, where they have steadily moved one way.
-
-    The smaller of what they usually moved from day to day, times seven, and from week to week, in
-    the last `SLOPE_DAYS`; 0 where these disagree, or fewer days are known.
-    """
-    n = daily.shape[0]
-    if n < SLOPE_DAYS + 7:
-        return 0.0
-    last = daily[n - SLOPE_DAYS :]
-    by_day = 7.0 * (last - daily[n - SLOPE_DAYS - 1 : n - 1])
-    by_week = last - daily[n - SLOPE_DAYS - 7 : n - 7]
-    for sign in (1.0, -1.0):
-        most = (sign * by_week).max()
-        steady = (sign * by_week).min() > STEADY * most > 0.0
-        # A weekend turns one of seven days' moves; a step a week, up a staircase, is no slope.
-        if steady and (sign * by_day > 0.0).sum() > 0.75 * SLOPE_DAYS:
-            fast = kernels.quantile(by_day, 0.5)
-            slow = kernels.quantile(by_week, 0.5)
-            if abs(fast) > STEADY * abs(slow):
-                return float(fast if abs(fast) < abs(slow) else slow)
-    return 0.0
 
 
 @jit
