@@ -188,7 +188,9 @@ def test_push_keeps_the_newest_in_front() -> None:
 )
 def test_what_is_calibrated_is_finite_and_in_order(x: Float) -> None:
     normal, state = prepared(x)
-    assert (normal.tails[..., 1] >= tails.LEAST_OF_HOURS).all()
+    least = np.full(CHANNELS, tails.LEAST_DECADE)
+    least[UNREST] = tails.LEAST_OF_HOURS
+    assert (normal.tails[..., 1] >= least).all()
     assert (normal.tails[..., 0] >= 0).all()
     assert not np.isnan(normal.tails).any()
     assert ((normal.trust >= 0) & (normal.trust < 1)).all()
