@@ -29,6 +29,8 @@ from detector.channels import (
     UNREST,
     Normal,
     State,
+    leaning,
+    leant,
     log_spread,
     predicted,
     push,
@@ -41,7 +43,7 @@ from detector.kernels import Z_LIMIT, jit
 from detector.measures import measure
 from detector.references import course_evidence, fit_courses, fit_windows
 from detector.series import Float, Int
-from detector.tails import LEAST_DECADE, LEAST_OF_HOURS, fit_tail, tail_evidence
+from detector.tails import LEAST_DECADE, LEAST_OF_HOURS, LEAST_OF_LEANINGS, fit_tail, tail_evidence
 
 # Samples of the past at which calibration and prior weigh a quarter and three quarters.
 TRUST_SAMPLES = 300
@@ -93,6 +95,7 @@ def calibrate(
     slots = cells % normal.widths.shape[1]
     parts = (local - cells * profile) / profile
     past = np.empty((CHANNELS, count), np.float32)
+    leanings = np.empty(count, np.float32)
     distances = np.empty(REFERENCES, np.float32)
     for s in range(recent.shape[0]):
         if not ready[s]:
@@ -114,10 +117,11 @@ def calibrate(
         for k in range(count):
             wider[k] *= widths[slots[k]]
         _in_scales(scale, wider, z)
-        known = measure(recent[s], z, wider, normal, state, s, past)
+        known = measure(recent[s], z, wider, normal, state, s, past, leanings)
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD, UNREST):
             least = LEAST_OF_HOURS if c == UNREST else LEAST_DECADE
             fit_tail(past[c], day, least, normal.tails[s, c])
+        fit_tail(leanings, day, LEAST_OF_LEANINGS, normal.lean[s])
         normal.trust[s] = (known / (known + TRUST_SAMPLES)) ** 2
         normal.newest[s] = weigh(normal.surprise[s], shaped, normal.weights[s])
         _begin_loud(past, normal, s, state.loud[s])
@@ -205,6 +209,7 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
     shaped = normal.courses.shape[1] > 1
     top = 0.0
     unrest = normal.rest[s]
+    lean = 0.0
     for k in range(SUSTAINED_STEPS):
         expected = predicted(recent, normal.memory[s])
         push(recent, z)
@@ -219,7 +224,12 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
         )
         evidence[SUSTAINED] = tail_evidence(abs(mean), normal.tails[s, SUSTAINED], trust, PRIOR)
         evidence[SPREAD] = tail_evidence(abs(broad), normal.tails[s, SPREAD], trust, PRIOR)
-        unrest = restless(unrest, z, normal.fade[s])
+        lean = leant(lean, z, normal.fade[s, 1])
+        lasting = tail_evidence(
+            leaning(mean, lean) / normal.lean[s, 4], normal.lean[s], trust, PRIOR
+        )
+        evidence[SUSTAINED] = max(evidence[SUSTAINED], lasting)
+        unrest = restless(unrest, z, normal.fade[s, 0])
         evidence[UNREST] = tail_evidence(unrest, normal.tails[s, UNREST], trust, PRIOR)
         if normal.known[s, 0] > 0:
             for i in range(width):

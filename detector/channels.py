@@ -3,10 +3,10 @@
 A channel turns the newest samples into a magnitude; its rarity against its own past is its
 evidence (see `tails.tail_evidence`). Level channels look at the deviation from the expected
 value: `spike` (this sample), `jump` (what the last minutes did not predict), `sustained` (mean
-of five), `trend` (the level of the day against that of the weeks). Memory channels look at a
-window: `spread` (steps from sample to sample, flat lines included), `novelty` (the last
-deviations unlike any window of the past), `shape` (the same for the coarse course of six hours),
-`unrest` (how large the deviations of the last hours are on the whole).
+of five, or where the last hour leans to), `trend` (the level of the day against that of the
+weeks). Memory channels look at a window: `spread` (steps from sample to sample, flat lines
+included), `novelty` (the last deviations unlike any window of the past), `shape` (the same for the
+coarse course of six hours), `unrest` (how large the deviations of the last hours are on the whole).
 
 Letters: S series, T steps, R samples of the calibration window, C channels.
 """
@@ -44,6 +44,10 @@ SHAPE_GRID = 900
 # Unrest is an exponential mean with half the course as its time constant, of deviations of so many
 # scales at most.
 UNREST_MOST = 10.0
+# The last hour leans to where the exponential mean of its deviations is, with this time constant in
+# seconds, of so many scales at most: what is larger speaks for itself.
+LEAN_SECONDS = 3600
+LEAN_MOST = 3.0
 # A day's level this many usual deviations from that of the weeks is the edge of normal.
 TREND_EDGE = 5.0
 
@@ -62,7 +66,8 @@ class Normal(NamedTuple):
     windows : float32[S, M, REFERENCES], novelty's references; known : int64[S, 2], references of
     novelty and shape; courses : float32[S, SHAPE_BLOCKS, REFERENCES]; middle : float64[S, 2],
     centre and unit of courses; tails : float64[S, C, 4]; trust : float64[S];
-    fade : float64[S], share of the newest deviation in the unrest; rest : float64[S], usual unrest;
+    fade : float64[S, 2], share of the newest deviation in the unrest and in the lean;
+    rest : float64[S], usual unrest; lean : float64[S, 5], tail of the leaning and its unit;
     edge : float64[S], evidence that scores 1; reference : float64[S, 2], see `Baseline`;
     reach : float64[S, 2, 2], extremes of the past, see `extremes.fit_reach`;
     crowd : float64[S, 2], events that are too many, see `extremes.fit_crowd`;
@@ -90,6 +95,7 @@ class Normal(NamedTuple):
     trust: Float
     fade: Float
     rest: Float
+    lean: Float
     edge: Float
     reference: Float
     reach: Float
@@ -111,6 +117,7 @@ class State(NamedTuple):
     course : float64[S, N], samples of the last six hours on the profile grid, centred and scaled,
     newest first; shape : float64[S], evidence of that course;
     unrest : float64[S], mean size of the last hours' deviations, see `restless`;
+    lean : float64[S], mean of the last hour's deviations, see `leant`;
     scores : float64[S, 2, SMOOTHED_STEPS], last scores before and after smoothing, newest first;
     loud : float64[S, LOUD_STEPS], larger evidence of spike and sustained, newest first;
     flags : int64[S, 5], 1 in an episode (2 while a window still holds the last one), calm steps
@@ -134,6 +141,7 @@ class State(NamedTuple):
     course: Float
     shape: Float
     unrest: Float
+    lean: Float
     scores: Float
     loud: Float
     flags: Int
@@ -207,7 +215,8 @@ def observe(
     magnitudes[SPIKE] = z
     magnitudes[JUMP] = jump
     magnitudes[SUSTAINED] = mean / SUSTAINED_STEPS
-    state.unrest[s] = restless(state.unrest[s], z, normal.fade[s])
+    state.unrest[s] = restless(state.unrest[s], z, normal.fade[s, 0])
+    state.lean[s] = leant(state.lean[s], z, normal.fade[s, 1])
     magnitudes[UNREST] = state.unrest[s]
     magnitudes[SPREAD] = (log_spread(steps, normal.scale[s]) - normal.spread[s, 0]) / normal.spread[
         s, 1
@@ -224,10 +233,35 @@ def predicted(recent: Float, memory: Float) -> float:
 
 
 @jit
+def own(jump: float, foreign: float) -> float:
+    """What is left of a jump without the part that is not the series'.
+
+    What was expected steps where the past of its profile does, and the series may stand still.
+    """
+    if not foreign > 0.0:
+        return jump
+    left = max(abs(jump) - foreign, 0.0)
+    return left if jump > 0.0 else -left
+
+
+@jit
 def restless(unrest: float, z: float, fade: float) -> float:
     """The unrest after one more deviation of `z` scales."""
     size = min(abs(z), UNREST_MOST)
     return (1.0 - fade) * unrest + fade * size
+
+
+@jit
+def leant(lean: float, z: float, fade: float) -> float:
+    """The lean after one more deviation of `z` scales."""
+    size = min(max(z, -LEAN_MOST), LEAN_MOST)
+    return (1.0 - fade) * lean + fade * size
+
+
+@jit
+def leaning(mean: float, lean: float) -> float:
+    """How far the last hour and the mean of five lean to one side; no hour that is over does."""
+    return min(abs(mean), abs(lean)) if mean * lean > 0.0 else 0.0
 
 
 @jit

@@ -24,7 +24,9 @@ from detector.channels import (
     Limits,
     Normal,
     State,
+    leaning,
     observe,
+    own,
     predicted,
     push,
 )
@@ -42,6 +44,8 @@ from detector.tails import tail_evidence
 # An expected value that moves by more than so many usual steps of the series makes a jump that is
 # not the series'.
 STEPS_MOVED = 3.0
+# A shift goes on with a deviation of this share of what the last ones are on the whole.
+STAYS = 0.5
 
 
 @jit
@@ -149,6 +153,7 @@ def fold(
                 # The last deviations were held to the other level.
                 other = state.usual[s] if in_use == 1 else state.level[s, 0]
                 state.recent[s] += (other - level) / scale
+                state.lean[s] += (other - level) / scale
             usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * scale
             moved -= STEPS_MOVED * usual
             edges(centre, usual, normal.reach[s], limits, far_edges)
@@ -190,9 +195,12 @@ def fold(
             stuck = min(state.run[s] / normal.patience[s], MOST) if limits.signs[1] == 1 else 0.0
             observe(z, x, wider, normal, state, s, magnitudes)
             foreign = np.inf if state.run[s] > ORDER else moved / scale / normal.surprise[s]
-            magnitudes[JUMP] = _own(magnitudes[JUMP], foreign)
+            magnitudes[JUMP] = own(magnitudes[JUMP], foreign)
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD, UNREST):
                 found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
+            lasting = leaning(magnitudes[SUSTAINED], state.lean[s]) / normal.lean[s, 4]
+            lasting = tail_evidence(lasting, normal.lean[s], trust, PRIOR)
+            found[SUSTAINED] = max(found[SUSTAINED], lasting)
             if SPREAD_STEPS <= state.run[s] < normal.patience[s]:
                 # As many equal samples are no surprise here: all of its steps are nothing yet.
                 found[SPREAD] = 0.0
@@ -257,7 +265,10 @@ def fold(
             narrow = magnitudes[SPREAD] < 0.0 and found[SPREAD] > normal.edge[s]
             flat = (still and narrow) or stuck >= 1.0
             rest = not flat and trend < LEAVE
-            calm = rest and (well or not counts)
+            # A shift whose samples lie inside the band goes on where its last hour leans to.
+            lately = state.recent[s].mean()
+            leans = lasting > normal.edge[s] and z * lately > STAYS * lately * lately
+            calm = rest and ((well and not leans) or not counts)
             loud = not (rest and (inside or not counts))
             # Windows that still hold the last incident have no say on the next.
             short = flags[2] >= max(width, SPREAD_STEPS)
@@ -278,15 +289,3 @@ def fold(
                     collect(x, x - season, state.hour[s], state.filled[s])
                 if ends[t]:
                     renew(state, s)
-
-
-@jit
-def _own(jump: float, foreign: float) -> float:
-    """What is left of a jump without the part that is not the series'.
-
-    What was expected steps where the past of its profile does, and the series may stand still.
-    """
-    if not foreign > 0.0:
-        return jump
-    left = max(abs(jump) - foreign, 0.0)
-    return left if jump > 0.0 else -left

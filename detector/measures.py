@@ -22,15 +22,20 @@ from detector.channels import (
     UNREST,
     Normal,
     State,
+    leaning,
+    leant,
     restless,
 )
 from detector.kernels import jit, logarithms
 from detector.series import Float, Int
+from detector.tails import LOW
 
 # What the jump does not predict is at least this many scales.
 LEAST_SURPRISE = 0.02
 # One robust standard deviation of log spread is at least this.
 LEAST_LOG_SPREAD = 0.3
+# What one of ten leanings exceeds is at least this many scales.
+LEAST_LEANING = 0.01
 # Beyond as many scales a deviation says no more of the next.
 MOST_CLEAN = 3.0
 
@@ -44,10 +49,12 @@ def measure(
     state: State,
     s: int,
     past: np.ndarray,
+    leanings: kernels.Single,
 ) -> int:
     """Measure the past of series `s` as `observe` would, a channel at a time.
 
-    Fits what `jump`, `spread` and `unrest` are measured by; leaves the state after the last sample.
+    Fits what `jump`, `spread`, `unrest` and the leaning are measured by; leaves the state after
+    the last sample.
 
     Parameters
     ----------
@@ -56,6 +63,8 @@ def measure(
     past : float32[C, R]
         Output: magnitudes of spike, jump, sustained, spread and unrest, NaN where nothing is known;
         the other rows are not touched.
+    leanings : float32[R]
+        Output: the leaning (see `channels.leaning`) in units of what one of ten exceeds.
 
     Returns
     -------
@@ -74,7 +83,8 @@ def measure(
     for k in range(min(ORDER, n)):
         state.recent[s, k] = clean[n - 1 - k]
 
-    state.unrest[s] = _measure_unrest(z, normal.fade[s], past[UNREST])
+    state.lean[s] = _measure_lean(clean, z, normal.fade[s, 1], normal.lean[s], leanings)
+    state.unrest[s] = _measure_unrest(z, normal.fade[s, 0], past[UNREST])
     rest = histograms.positive_quantile(past[UNREST], 0.5)
     normal.rest[s] = rest if rest == rest else 0.0
 
@@ -133,6 +143,31 @@ def _measure_unrest(z: Float, fade: float, past: np.ndarray) -> float:
         unrest = restless(unrest, z[k], fade) if known else unrest
         past[k] = unrest if known else np.nan
     return unrest
+
+
+@jit
+def _measure_lean(
+    clean: Float, z: Float, fade: float, fitted: Float, leanings: kernels.Single
+) -> float:
+    """Write the leaning at each sample, NaN where there is none, and return the last lean."""
+    n = z.shape[0]
+    lean = 0.0
+    for k in range(n):
+        lean = leant(lean, z[k], fade) if z[k] == z[k] else lean
+        leanings[k] = lean
+    leanings[:SPREAD_STEPS] = np.nan
+    means = clean[SPREAD_STEPS - SUSTAINED_STEPS + 1 :]
+    for k in range(n - SPREAD_STEPS):
+        total = 0.0
+        for i in range(SUSTAINED_STEPS):
+            total += means[k + i]
+        both = leaning(total / SUSTAINED_STEPS, leanings[SPREAD_STEPS + k])
+        known = z[SPREAD_STEPS + k] == z[SPREAD_STEPS + k]
+        leanings[SPREAD_STEPS + k] = both if known else np.nan
+    unit = histograms.positive_quantile(leanings, LOW)
+    fitted[4] = max(unit, LEAST_LEANING) if unit == unit else 1.0
+    leanings /= np.float32(fitted[4])
+    return lean
 
 
 @jit

@@ -16,6 +16,7 @@ from detector import names
 from detector.calibration import calibrate
 from detector.channels import (
     CHANNELS,
+    LEAN_SECONDS,
     LOUD_STEPS,
     ORDER,
     REFERENCES,
@@ -94,8 +95,9 @@ def prepare(
         middle=np.tile([0.0, 1.0], (count, 1)),
         tails=np.tile([0.0, 1.0, np.inf, np.inf], (count, CHANNELS, 1)),
         trust=np.zeros(count),
-        fade=np.full(count, 2.0 / memory_length(recent.step, shaped)),
+        fade=np.tile(_fades(recent.step, shaped), (count, 1)),
         rest=np.zeros(count),
+        lean=np.tile([0.0, 1.0, np.inf, np.inf, 1.0], (count, 1)),
         edge=EDGE * (1.0 + CAUTION * short) / policy.sensitivity,
         reference=baseline.reference,
         reach=np.full((count, 2, 2), np.nan),
@@ -119,6 +121,11 @@ def prepare(
         policy.sensitivity,
     )
     return normal, state
+
+
+def _fades(step: int, shaped: bool) -> tuple[float, float]:
+    """Return the shares of the newest deviation in the unrest and in the lean."""
+    return 2.0 / memory_length(step, shaped), min(step / LEAN_SECONDS, 0.5)
 
 
 def start(baseline: Baseline, history: SeriesMatrix) -> State:
@@ -146,6 +153,7 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         course=np.zeros((count, SHAPE_BLOCKS * max(SHAPE_SECONDS // baseline.profile, 1))),
         shape=np.zeros(count),
         unrest=np.zeros(count),
+        lean=np.zeros(count),
         scores=np.zeros((count, 2, SMOOTHED_STEPS)),
         loud=np.zeros((count, LOUD_STEPS)),
         flags=np.zeros((count, 5), np.int64),

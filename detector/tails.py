@@ -18,8 +18,9 @@ EVIDENCE_LIMIT = 12.0
 # Two quantiles of the past, a decade apart, carry the tail of a channel.
 LOW, HIGH = 0.90, 0.99
 # One decade of rarity is at least this far on the log1p axis: a past without any tail must not
-# make the edge touch the noise. A mean of hours is nearer to it.
-LEAST_DECADE, LEAST_OF_HOURS = 0.35, 0.25
+# make the edge touch the noise. A mean of hours is nearer to it; what the last hour leans to is
+# further away, since what was expected may be off for an hour.
+LEAST_DECADE, LEAST_OF_HOURS, LEAST_OF_LEANINGS = 0.35, 0.25, 0.45
 # The rarest thing the past shows often enough to count: a largest value of a day that every
 # fourth day reaches.
 KNOT = 0.75

@@ -209,6 +209,21 @@ def observed(
     return out
 
 
+def leant(deviations: Row, fade: float) -> float:
+    """Weighted sum of deviations of three scales at most, the older the less."""
+    last = len(deviations) - 1
+    return added(
+        [fade * (1 - fade) ** (last - i) * max(min(z, 3.0), -3.0) for i, z in enumerate(deviations)]
+    )
+
+
+def leaning(mean: float, lean: float) -> float:
+    """What the last five and the last hour agree on."""
+    if mean > 0:
+        return max(min(mean, lean), 0.0)
+    return max(min(-mean, -lean), 0.0)
+
+
 def learned(
     samples: Row,
     seasons: Row,

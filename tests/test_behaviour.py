@@ -221,3 +221,21 @@ def nightly(
         runs = (times >= begin) & (times < begin + MINUTE * (30 + rng.integers(-late, late + 1)))
         x[runs] = 5.0 if midnight == missed else 90.0
     return x * (1 + noise * rng.standard_normal(len(times)))
+
+
+@pytest.mark.parametrize("usual_deviations", [2.5, -2.5])
+def test_a_shift_inside_the_noise_is_told_within_hours(usual_deviations: float) -> None:
+    """No sample of it is rare, but hours of them are; it is over when they are."""
+    times = np.arange(at("Wed", 0) - 15 * DAY, at("Wed", 24), MINUTE)
+    shift = Incident(at("Wed", 9), 6 * HOUR, 1.0)
+    inside = (times >= shift.begin) & (times < shift.end)
+    noise = [np.random.default_rng([13, seed]).standard_normal(len(times)) for seed in range(8)]
+    season = 100 + 40 * np.sin(2 * np.pi * times / DAY)
+    rows = np.array([season + 4 * (line + usual_deviations * inside) for line in noise])
+    said = replayed(stacked(times, rows), "other", at("Wed", 0), at("Wed", 24))
+    verdicts = [judge(said.times, on, shift) for on in said.on]
+    delays = [v.delay for v in verdicts if v.delay is not None]
+    assert len(delays) == len(rows)
+    assert np.median(delays) <= 90
+    assert max(v.left for v in verdicts) <= 6
+    assert not said.on[:, said.times < shift.begin].any()

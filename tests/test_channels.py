@@ -62,6 +62,7 @@ def fresh(state: State) -> State:
     copies.steps[:] = 0.0
     copies.last[:] = np.nan
     copies.unrest[:] = 0.0
+    copies.lean[:] = 0.0
     return copies
 
 
@@ -139,14 +140,19 @@ def test_measuring_the_past_is_observing_each_sample(
     wider = rng.uniform(0.5, 2, count)
     # What the calibration writes, and nothing else, has to be its own.
     normal = usual[0]._replace(
-        memory=np.zeros((1, ORDER)), surprise=np.ones(1), spread=np.array([[0.0, 1.0]])
+        memory=np.zeros((1, ORDER)),
+        surprise=np.ones(1),
+        spread=np.array([[0.0, 1.0]]),
+        lean=np.zeros((1, 5)),
     )
     state = fresh(usual[1])
     past = np.full((CHANNELS, count), np.nan, np.float32)
-    known = measures.measure(x, z, wider, normal, state, 0, past)
+    leanings = np.full(count, np.inf, np.float32)
+    known = measures.measure(x, z, wider, normal, state, 0, past, leanings)
 
     slow = fresh(usual[1])
     found = np.full((CHANNELS, count), np.nan)
+    leant = np.full(count, np.nan)
     seen = 0
     for k in range(count):
         if np.isnan(z[k]):
@@ -158,13 +164,36 @@ def test_measuring_the_past_is_observing_each_sample(
         found[UNREST, k] = out[UNREST]
         if k >= SPREAD_STEPS:
             found[[SPIKE, JUMP, SUSTAINED], k] = np.abs(out[[SPIKE, JUMP, SUSTAINED]])
+            leant[k] = naive.leaning(out[SUSTAINED], slow.lean[0])
             # Until there are enough steps, the spread says nothing of the past.
             found[SPREAD, k] = abs(out[SPREAD]) if seen > SPREAD_STEPS + 1 else np.nan
     assert known == np.isfinite(found[SPIKE]).sum()
     np.testing.assert_allclose(past, found, rtol=1e-4, atol=1e-4)
-    for name in ("recent", "steps", "last", "unrest"):
+    np.testing.assert_allclose(leanings * normal.lean[0, 4], leant, rtol=1e-4, atol=1e-4)
+    for name in ("recent", "steps", "last", "unrest", "lean"):
         mine, other = getattr(state, name), getattr(slow, name)
         np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+@examples(100)
+@given(
+    deviations=st.lists(st.floats(-kernels.Z_LIMIT, kernels.Z_LIMIT), max_size=30),
+    fade=st.floats(0.01, 0.5),
+)
+def test_the_lean_is_a_mean_that_forgets(deviations: list[float], fade: float) -> None:
+    lean = 0.0
+    for z in deviations:
+        lean = channels.leant(lean, z, fade)
+    assert lean == pytest.approx(naive.leant(deviations, fade), abs=1e-12)
+    assert abs(lean) <= channels.LEAN_MOST
+
+
+@pytest.mark.parametrize(
+    ("mean", "lean", "both"),
+    [(2, 1, 1), (1, 2, 1), (-2, -1, 1), (2, -1, 0), (-2, 1, 0), (0, 3, 0), (3, 0, 0)],
+)
+def test_an_hour_leans_where_its_last_minutes_do(mean: float, lean: float, both: float) -> None:
+    assert channels.leaning(float(mean), float(lean)) == both == naive.leaning(mean, lean)
 
 
 def test_push_keeps_the_newest_in_front() -> None:
@@ -192,6 +221,9 @@ def test_what_is_calibrated_is_finite_and_in_order(x: Float) -> None:
     least[UNREST] = tails.LEAST_OF_HOURS
     assert (normal.tails[..., 1] >= least).all()
     assert (normal.tails[..., 0] >= 0).all()
+    assert (normal.lean[:, 1] >= tails.LEAST_OF_LEANINGS).all()
+    assert (normal.lean[:, 4] >= measures.LEAST_LEANING).all()
+    assert not np.isnan(normal.lean).any()
     assert not np.isnan(normal.tails).any()
     assert ((normal.trust >= 0) & (normal.trust < 1)).all()
     assert (normal.surprise > 0).all()

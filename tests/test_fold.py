@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, MONDAY, grid, matrix, traffic
 
-from detector import fold, levels, names, score
+from detector import channels, fold, levels, names, score
 from detector.channels import (
     SMOOTHED_STEPS,
     SPREAD,
@@ -573,7 +573,7 @@ def test_shape_remembers_hours_and_does_not_begin_at_the_boundary(ready: Line) -
     [(5, 0, 5), (5, np.nan, 5), (5, -1, 5), (5, 2, 3), (-5, 2, -3), (5, 9, 0), (-5, np.inf, 0)],
 )
 def test_a_jump_is_left_what_is_the_series_own(jump: float, foreign: float, left: float) -> None:
-    assert fold._own(float(jump), float(foreign)) == left
+    assert channels.own(float(jump), float(foreign)) == left
 
 
 def test_a_level_stays_in_use_until_the_other_is_nearer_by_as_much_as_they_are_apart() -> None:
