@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, MONDAY, grid, matrix, traffic
 
-from detector import channels, fold, levels, names, score
+from detector import channels, levels, names, score
 from detector.channels import (
     SMOOTHED_STEPS,
     SPREAD,
