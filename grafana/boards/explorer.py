@@ -40,7 +40,7 @@ the root mean square of what the channels found, so several weak signs count tog
 |---|---|
 | spike | this value is far off |
 | jump | it moved away at once, from what the last minutes led to expect |
-| sustained | it has stayed away for five steps |
+| sustained | it has stayed away for five steps, or leaned to one side for most of an hour |
 | trend | the level of the day has left that of the weeks |
 | spread | it moves more, or less, from sample to sample than it does |
 | novelty, shape | the last minutes, or hours, look like none before |
@@ -48,7 +48,7 @@ the root mean square of what the channels found, so several weak signs count tog
 
 **The band** is as wide as a deviation that, held for five steps, brings the score to 1. It does not
 move within an episode. A value outside it for one step need not be anomalous, one inside it can be:
-then look at spread, novelty, shape and unrest.
+then look at sustained, spread, novelty, shape and unrest.
 
 **States**: ok, anomalous, warming up (less than a day of history), no data, masked (by a mask, or
 its `when` gate is closed).
