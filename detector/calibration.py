@@ -228,7 +228,6 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
         lasting = tail_evidence(
             leaning(mean, lean) / normal.lean[s, 4], normal.lean[s], trust, PRIOR
         )
-        evidence[SUSTAINED] = max(evidence[SUSTAINED], lasting)
         unrest = restless(unrest, z, normal.fade[s, 0])
         evidence[UNREST] = tail_evidence(unrest, normal.tails[s, UNREST], trust, PRIOR)
         if normal.known[s, 0] > 0:
@@ -237,6 +236,7 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
             far = kernels.novelty(window, normal.windows[s], normal.known[s, 0], distances)
             evidence[NOVELTY] = tail_evidence(far, normal.tails[s, NOVELTY], trust, PRIOR)
         hush(evidence, loud, shaped)
+        evidence[SUSTAINED] = max(evidence[SUSTAINED], lasting)
         score = math.sqrt(combined(evidence, normal.weights[s], CHANNELS)) / normal.edge[s]
         top = max(top, smoothed(score, normal.newest[s], scores) if shaped else score)
         if top >= 1.0:

@@ -45,7 +45,7 @@ SHAPE_GRID = 900
 # scales at most.
 UNREST_MOST = 10.0
 # The last hour leans to where the exponential mean of its deviations is, with this time constant in
-# seconds, of so many scales at most: what is larger speaks for itself.
+# seconds (two steps at least), of so many scales at most: what is larger speaks for itself.
 LEAN_SECONDS = 3600
 LEAN_MOST = 3.0
 # A day's level this many usual deviations from that of the weeks is the edge of normal.
@@ -117,7 +117,7 @@ class State(NamedTuple):
     course : float64[S, N], samples of the last six hours on the profile grid, centred and scaled,
     newest first; shape : float64[S], evidence of that course;
     unrest : float64[S], mean size of the last hours' deviations, see `restless`;
-    lean : float64[S], mean of the last hour's deviations, see `leant`;
+    lean : float64[S], mean of the last hour's deviations since the last episode, see `leant`;
     scores : float64[S, 2, SMOOTHED_STEPS], last scores before and after smoothing, newest first;
     loud : float64[S, LOUD_STEPS], larger evidence of spike and sustained, newest first;
     flags : int64[S, 5], 1 in an episode (2 while a window still holds the last one), calm steps
@@ -260,7 +260,7 @@ def leant(lean: float, z: float, fade: float) -> float:
 
 @jit
 def leaning(mean: float, lean: float) -> float:
-    """How far the last hour and the mean of five lean to one side; no hour that is over does."""
+    """How far the last hour and the mean of five lean to one side."""
     return min(abs(mean), abs(lean)) if mean * lean > 0.0 else 0.0
 
 

@@ -83,8 +83,8 @@ def hush(evidence: Float, loud: Float, shaped: bool) -> None:
     ----------
     evidence : float64[C]
     loud : float64[LOUD_STEPS]
-        The larger evidence of `spike` and `sustained` at the last steps, newest first, before
-        this one; it is taken in.
+        The larger evidence of `spike` and of the mean of five at the last steps, newest first,
+        before this one; it is taken in.
     """
     push(loud, max(evidence[SPIKE], evidence[SUSTAINED]))
     limit = ALONE + loud[:SUSTAINED_STEPS].max()

@@ -25,6 +25,7 @@ from detector.channels import (
     Normal,
     State,
     leaning,
+    leant,
     observe,
     own,
     predicted,
@@ -153,7 +154,7 @@ def fold(
                 # The last deviations were held to the other level.
                 other = state.usual[s] if in_use == 1 else state.level[s, 0]
                 state.recent[s] += (other - level) / scale
-                state.lean[s] += (other - level) / scale
+                state.lean[s] = 0.0
             usual = max(math.exp(normal.spread[s, 0]) - FLAT, 0.0) * scale
             moved -= STEPS_MOVED * usual
             edges(centre, usual, normal.reach[s], limits, far_edges)
@@ -174,11 +175,14 @@ def fold(
                 if muted[s, t]:
                     state.last[s] = np.nan
                     state.run[s] = 0
+                    state.lean[s] = 0.0
                     if flags[0] == EPISODE:
                         end(flags)
                 elif x == x:
                     state.last[s] = x
-                push(state.recent[s], predicted(state.recent[s], normal.memory[s]))
+                likely = predicted(state.recent[s], normal.memory[s])
+                push(state.recent[s], likely)
+                state.lean[s] = leant(state.lean[s], likely, normal.fade[s, 1])
                 push(state.loud[s], 0.0)
                 state.scores[s] = 0.0
                 if taking[t]:
@@ -200,7 +204,6 @@ def fold(
                 found[c] = tail_evidence(abs(magnitudes[c]), normal.tails[s, c], trust, PRIOR)
             lasting = leaning(magnitudes[SUSTAINED], state.lean[s]) / normal.lean[s, 4]
             lasting = tail_evidence(lasting, normal.lean[s], trust, PRIOR)
-            found[SUSTAINED] = max(found[SUSTAINED], lasting)
             if SPREAD_STEPS <= state.run[s] < normal.patience[s]:
                 # As many equal samples are no surprise here: all of its steps are nothing yet.
                 found[SPREAD] = 0.0
@@ -221,6 +224,7 @@ def fold(
                 )  # fmt: skip
             found[SHAPE] = state.shape[s]
             hush(found, state.loud[s], shaped)
+            found[SUSTAINED] = max(found[SUSTAINED], lasting)
             for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
                 if not heard(magnitudes[c], limits.signs):
                     found[c] = 0.0
@@ -277,8 +281,9 @@ def fold(
             open_before = flags[0] == EPISODE
             value = follow(value, calm, loud, news, memory, flags)
             if open_before and flags[0] != EPISODE:
-                # The next line that stands still is another one.
+                # The next line that stands still, or leans, is another one.
                 state.run[s] = 0
+                state.lean[s] = 0.0
             score[s, t] = value
             if flags[0] == EPISODE:
                 anomalous[s, t] = 1

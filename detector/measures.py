@@ -153,7 +153,7 @@ def _measure_lean(
     n = z.shape[0]
     lean = 0.0
     for k in range(n):
-        lean = leant(lean, z[k], fade) if z[k] == z[k] else lean
+        lean = leant(lean, clean[k], fade)
         leanings[k] = lean
     leanings[:SPREAD_STEPS] = np.nan
     means = clean[SPREAD_STEPS - SUSTAINED_STEPS + 1 :]

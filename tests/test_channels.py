@@ -156,7 +156,9 @@ def test_measuring_the_past_is_observing_each_sample(
     seen = 0
     for k in range(count):
         if np.isnan(z[k]):
-            channels.push(slow.recent[0], channels.predicted(slow.recent[0], normal.memory[0]))
+            likely = channels.predicted(slow.recent[0], normal.memory[0])
+            channels.push(slow.recent[0], likely)
+            slow.lean[0] = channels.leant(slow.lean[0], likely, normal.fade[0, 1])
             continue
         out = np.full(CHANNELS, np.nan)
         channels.observe(z[k], x[k], wider[k], normal, slow, 0, out)

@@ -307,6 +307,47 @@ def test_a_deviation_along_the_edge_of_the_band_goes_on(ready: Line) -> None:
     assert states(made.calm(6))[-1] == OK
 
 
+@pytest.fixture(scope="module")
+def noisy() -> Line:
+    """White noise by the minute, around 100."""
+    times = grid(17, 60)
+    return Line(100 + 4 * np.random.default_rng(1).standard_normal(len(times)), MINUTES)
+
+
+def test_a_shift_inside_the_band_goes_on_while_the_last_ones_lean(noisy: Line) -> None:
+    """Well inside the band, where it would be over after five steps."""
+    made = noisy.copy()
+    assert LEAVE > 0.6
+    assert states(made.deviate([0.6] * 90))[-60:] == [ANOMALOUS] * 60
+    assert states(made.copy().deviate([0.6 * 0.6] * 12)) == [ANOMALOUS] * 12
+    assert states(made.copy().deviate([0.4 * 0.6] * 12))[SUSTAINED_STEPS:] == [OK] * 7
+    assert states(made.copy().calm(6))[-1] == OK
+
+
+def test_an_hour_that_is_over_leans_no_more(noisy: Line) -> None:
+    for missing in (0, 2):
+        made = noisy.copy()
+        made.deviate([3.0] * 60)
+        before = made.state.lean[0]
+        made.feed([np.nan] * missing)
+        assert made.state.lean[0] > 0.5 * before
+        assert states(made.calm(8))[-1] == OK
+        assert abs(made.state.lean[0]) < 0.1 * before
+    made = noisy.copy()
+    made.deviate([3.0] * 60)
+    made.feed([100.0] * 3, Mask.MUTED)
+    assert abs(made.state.lean[0]) < 0.1 * before
+
+
+def test_a_lean_belongs_to_the_level_in_use(noisy: Line) -> None:
+    made = noisy.copy()
+    made.state.lean[0] = -3.0
+    made.state.level[0, 0] -= 200.0
+    made.feed([100.0])
+    assert made.state.flags[0, 4] == 1
+    assert abs(made.state.lean[0]) < 0.1
+
+
 def test_an_episode_does_not_flap(ready: Line) -> None:
     """Scores around one are one episode: it goes on until they fall below `LEAVE`."""
     said = ready.copy().deviate([3.0] * 2 + [1.05, 0.3, 0.3, 0.3] * 4)

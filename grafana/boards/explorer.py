@@ -40,7 +40,7 @@ the root mean square of what the channels found, so several weak signs count tog
 |---|---|
 | spike | this value is far off |
 | jump | it moved away at once, from what the last minutes led to expect |
-| sustained | it has stayed away for five steps, or leaned to one side for most of an hour |
+| sustained | it has stayed away for five steps, or the last hour leans to one side |
 | trend | the level of the day has left that of the weeks |
 | spread | it moves more, or less, from sample to sample than it does |
 | novelty, shape | the last minutes, or hours, look like none before |
