@@ -41,6 +41,7 @@ LOG_SERIES = tuple(
 )  # fmt: skip
 # Bins in which values are counted before some of them are put in order.
 BINS = 512
+LEAST_POWER = 1e-290  # A sum of squares below has lost its digits: there is no variation.
 # Samples of a series that are in the fastest cache together with what is made of them.
 PIECE = 1024
 
@@ -206,7 +207,7 @@ def autoregression(z: Float, order: int, weights: Float) -> None:
                 total += now[t] * past[t]
             products[k] += total
     weights[:] = 0.0
-    if not products[0] > 0.0:
+    if not products[0] > LEAST_POWER:
         return
     error = products[0] * 1.0001
     mirrored = np.empty(order)

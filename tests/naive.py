@@ -149,7 +149,8 @@ def tail_evidence(magnitude: float, tail: Row, trust: float, prior: float, limit
 def autoregression(z: Row, order: int, ridge: float = 1.0001) -> list[float]:
     """Solve the normal equations by elimination, a little more on the diagonal."""
     products = [added([z[t] * z[t - k] for t in range(k, len(z))]) for k in range(order + 1)]
-    if not products[0] > 0.0:
+    # Below, floating point has no digits for products any more.
+    if not products[0] > 1e-290:
         return [0.0] * order
     rows = [
         [products[abs(i - j)] * (ridge if i == j else 1.0) for j in range(order)]
