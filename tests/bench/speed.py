@@ -29,6 +29,7 @@ import numpy as np
 from shared_bench import Detect, add_argument, open_bench
 from table import show
 
+from detector.models import seasonal
 from detector.pipeline import Evaluation, replay
 from detector.schedule import Schedule
 from detector.series import SeriesMatrix
@@ -153,8 +154,11 @@ def fitting(series: int) -> Iterator[list[Any]]:
         "augurs MSTL, day and week, with ETS": lambda: augurs.MSTL.ets([288, 2016]).fit(one),
     }
     recent = lead(series, COARSE, WEEK)
+    past = history.between(WEEK - 28 * DAY, WEEK)
+    alone = cpu(lambda: seasonal.fit(past)) / series
     ours = cpu(lambda: fitted(history, recent, COARSE, WEEK)) / series
-    costs = {"detector": 1e3 * ours} | {who: 1e3 * cpu(work, 3) for who, work in peers.items()}
+    costs = {"detector": 1e3 * ours, "of it the fit, without calibration": 1e3 * alone}
+    costs |= {who: 1e3 * cpu(work, 3) for who, work in peers.items()}
     yield from with_ratios("fit, 4 weeks at 5m", "ms a series", costs)
 
 
