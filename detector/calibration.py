@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from detector import kernels
+from detector import kernels, neighbours
 from detector.channels import (
     CHANNELS,
     FLAT,
@@ -39,14 +39,17 @@ from detector.channels import (
 from detector.clock import around, fit_widths, unforeseen
 from detector.combination import combined, hush, smoothed, weigh
 from detector.extremes import fit_crowd, fit_grain, fit_patience, fit_reach
-from detector.kernels import Z_LIMIT, jit
+from detector.kernels import Z_LIMIT, Single, jit
 from detector.measures import measure
+from detector.networks import N
 from detector.references import course_evidence, fit_courses, fit_windows
 from detector.series import Float, Int
 from detector.tails import LEAST_DECADE, LEAST_OF_HOURS, LEAST_OF_LEANINGS, fit_tail, tail_evidence
 
 # Samples of the past at which calibration and prior weigh a quarter and three quarters.
 TRUST_SAMPLES = 300
+# What the band's edge scores is at most this much above 1, where some deviation does.
+BAND_ERROR, BAND_TRIALS = 0.005, 12
 
 
 @jit
@@ -85,14 +88,16 @@ def calibrate(
     count = recent.shape[1]
     shaped = normal.courses.shape[1] > 1
     centre = np.empty(count)
-    z = np.empty(count)
-    wider = np.empty(count)
+    z = np.empty(count, np.float32)
+    narrow = np.empty(count, np.float32)
     cells = local // profile
     # Expected values of all slots that the samples lie in, and of those around.
     lowest = cells.min() - 1 if count > 0 else 0
     row = np.empty(cells.max() + 2 - lowest if count > 0 else 0)
     places = cells - lowest
-    slots = cells % normal.widths.shape[1]
+    # A sample a slot, as it is where the grids are the same and no clock was changed.
+    consecutive = bool((places[1:] - places[:-1] == 1).all())
+    slots = (cells % normal.widths.shape[1]).astype(np.int32)
     parts = (local - cells * profile) / profile
     past = np.empty((CHANNELS, count), np.float32)
     leanings = np.empty(count, np.float32)
@@ -103,21 +108,13 @@ def calibrate(
         scale, growth, widths = normal.scale[s], normal.growth[s], normal.widths[s]
         fit_widths(history[s], expected[s], growth, scale, first, widths)
         level = state.level[s, 0]
-        for i in range(row.shape[0]):
-            row[i] = interpolated(expected[s], normal.table[s], level, lowest + i, first)
+        _expect(expected[s], normal.table[s], level, lowest - first, first, row)
         slack = scale if shaped else np.inf
-        x = recent[s]
-        for k in range(count):
-            i = places[k]
-            a, up, down = around(row[i - 1], row[i], row[i + 1], parts[k], slack)
-            centre[k] = a
-            z[k] = unforeseen(x[k] - a, up, down)
+        _deviations(recent[s], row, places, consecutive, parts, slack, 1.0 / scale, centre, z)
         fit_crowd(recent[s], centre, day, sensitivity, normal.crowd[s])
-        kernels.widenings(centre, growth, wider)
-        for k in range(count):
-            wider[k] *= widths[slots[k]]
-        _in_scales(scale, wider, z)
-        known = measure(recent[s], z, wider, normal, state, s, past, leanings)
+        _narrow(centre, growth, widths, slots, narrow)
+        _clip(narrow, z)
+        known = measure(recent[s], z, narrow, normal, state, s, past, leanings)
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD, UNREST):
             least = LEAST_OF_HOURS if c == UNREST else LEAST_DECADE
             fit_tail(past[c], day, least, normal.tails[s, c])
@@ -125,10 +122,10 @@ def calibrate(
         normal.trust[s] = (known / (known + TRUST_SAMPLES)) ** 2
         normal.newest[s] = weigh(normal.surprise[s], shaped, normal.weights[s])
         _begin_loud(past, normal, s, state.loud[s])
-        queries = fit_windows(z, width, day, normal, s, distances)
+        queries = fit_windows(z, width, day, normal, s)
         fit_tail(queries, queries.shape[0] + 1, LEAST_DECADE, normal.tails[s, NOVELTY])
         if shaped:
-            queries = fit_courses(history[s], profile, normal, state, s, distances)
+            queries = fit_courses(history[s], profile, normal, state, s)
             fit_tail(queries, queries.shape[0] + 1, LEAST_DECADE, normal.tails[s, SHAPE])
             if normal.known[s, 1] > 0:
                 state.shape[s] = course_evidence(
@@ -142,21 +139,65 @@ def calibrate(
 
 
 @jit
-def interpolated(values: Float, table: Float, level: float, cell: int, first: int) -> float:
-    """Expected value at a cell of the profile grid: of the history, or of the forecast."""
-    i = cell - first
-    if 0 <= i < values.shape[0]:
-        return float(values[i])
-    return float(table[cell % table.shape[0]] + level) if i >= 0 else np.nan
+def _expect(
+    expected: Float, table: Float, level: float, begin: int, first: int, row: Float
+) -> None:
+    """Write what is expected in the cells from `begin` on: of the history, then of the forecast."""
+    known = max(-begin, 0)
+    row[:known] = np.nan
+    past = min(max(expected.shape[0] - begin, known), row.shape[0])
+    row[known:past] = expected[begin + known : begin + past]
+    for i in range(past, row.shape[0]):
+        row[i] = table[(first + begin + i) % table.shape[0]] + level
 
 
 @jit
-def _in_scales(scale: float, wider: Float, z: Float) -> None:
-    """Turn deviations into those in scales, clipped, in place."""
+def _deviations(
+    x: Float,
+    row: Float,
+    places: Int,
+    consecutive: bool,
+    parts: Float,
+    slack: float,
+    share: float,
+    centre: Float,
+    z: Single,
+) -> None:
+    """Write what was expected of each sample, and how far it is from what `around` allows."""
+    count = x.shape[0]
+    if consecutive and count > 0:
+        before = row[places[0] - 1 :]
+        now, after = before[1:], before[2:]
+    else:
+        before, now, after = np.empty(count), np.empty(count), np.empty(count)
+        for k in range(count):
+            i = places[k]
+            before[k], now[k], after[k] = row[i - 1], row[i], row[i + 1]
+    for k in range(count):
+        centre[k], up, down = around(before[k], now[k], after[k], parts[k], slack)
+        z[k] = unforeseen(x[k] - centre[k], up, down) * share
+
+
+@jit
+def _narrow(centre: Float, growth: Float, widths: Float, slots: Int, narrow: Single) -> None:
+    """Write by how much each deviation is smaller in scales as wide as they were."""
+    kernels.widenings(centre, growth, narrow)
+    if widths.max() > 1.0:
+        wide = widths.astype(np.float32)
+        for k in range(narrow.shape[0]):
+            narrow[k] *= wide[slots[k]]
+    for k in range(narrow.shape[0]):
+        narrow[k] = N[1] / narrow[k]
+
+
+@jit
+def _clip(narrow: Single, z: Single) -> None:
+    """Turn deviations into those in scales as wide as they were, clipped, in place."""
+    most = np.float32(Z_LIMIT)
     for k in range(z.shape[0]):
-        deviation = z[k] / (scale * wider[k])
-        deviation = Z_LIMIT if deviation > Z_LIMIT else deviation
-        z[k] = -Z_LIMIT if deviation < -Z_LIMIT else deviation
+        v = z[k] * narrow[k]
+        v = most if v > most else v
+        z[k] = -most if v < -most else v
 
 
 @jit
@@ -172,30 +213,39 @@ def _begin_loud(past: np.ndarray, normal: Normal, s: int, loud: Float) -> None:
 
 
 @jit
-def _fit_band(normal: Normal, state: State, s: int, distances: kernels.Single) -> None:
+def _fit_band(normal: Normal, state: State, s: int, distances: Single) -> None:
     """Solve for the deviation that, held for five steps after calm ones, scores 1."""
     width = normal.windows.shape[1]
     for side in range(2):
         sign = 1.0 - 2.0 * side
-        low = 0.0
-        high = Z_LIMIT
-        if held_score(sign * high, normal, s, width, distances) < 1.0:
+        # Evidence is about a line over log1p of the deviation: the secant nearly meets it.
+        low, under = 0.0, -1.0
+        high = math.log1p(Z_LIMIT)
+        aim = 1.0 + 0.5 * BAND_ERROR
+        over = held_score(sign * Z_LIMIT, normal, s, width, distances) - aim
+        if over < 0.0:
             normal.band[s, side] = np.inf
             continue
-        for _ in range(10):
-            middle = 0.5 * (low + high)
-            if held_score(sign * middle, normal, s, width, distances) < 1.0:
-                low = middle
+        moved = 0.0
+        for _ in range(BAND_TRIALS):
+            middle = low - under * (high - low) / (over - under)
+            off = held_score(sign * math.expm1(middle), normal, s, width, distances) - aim
+            if off < 0.0:
+                low, under = middle, off
+                # An end that stays for a second time counts half: else the other would creep.
+                over = 0.5 * over if moved < 0.0 else over
             else:
-                high = middle
-        normal.band[s, side] = high
+                high, over = middle, off
+                under = 0.5 * under if moved > 0.0 else under
+            moved = off
+            if abs(off) <= 0.5 * BAND_ERROR:
+                break
+        normal.band[s, side] = math.expm1(middle)
 
 
 @jit
-def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.Single) -> float:
+def held_score(z: float, normal: Normal, s: int, width: int, distances: Single) -> float:
     """Highest score of a deviation of `z` scales held for five steps on a calm series.
-
-    Where it reaches 1 the steps after that are left out.
 
     Calm: no deviation before, steps as wide as usual, a usual course and unrest.
     """
@@ -233,12 +283,10 @@ def held_score(z: float, normal: Normal, s: int, width: int, distances: kernels.
         if normal.known[s, 0] > 0:
             for i in range(width):
                 window[i] = recent[i]
-            far = kernels.novelty(window, normal.windows[s], normal.known[s, 0], distances)
+            far = neighbours.novelty(window, normal.windows[s], normal.known[s, 0], distances)
             evidence[NOVELTY] = tail_evidence(far, normal.tails[s, NOVELTY], trust, PRIOR)
         hush(evidence, loud, shaped)
         evidence[SUSTAINED] = max(evidence[SUSTAINED], lasting)
         score = math.sqrt(combined(evidence, normal.weights[s], CHANNELS)) / normal.edge[s]
         top = max(top, smoothed(score, normal.newest[s], scores) if shaped else score)
-        if top >= 1.0:
-            break
     return top

@@ -247,21 +247,26 @@ def own(jump: float, foreign: float) -> float:
 @jit
 def restless(unrest: float, z: float, fade: float) -> float:
     """The unrest after one more deviation of `z` scales."""
-    size = min(abs(z), UNREST_MOST)
+    size = abs(z)
+    size = size if size < UNREST_MOST else UNREST_MOST
     return (1.0 - fade) * unrest + fade * size
 
 
 @jit
 def leant(lean: float, z: float, fade: float) -> float:
     """The lean after one more deviation of `z` scales."""
-    size = min(max(z, -LEAN_MOST), LEAN_MOST)
+    size = z if z < LEAN_MOST else LEAN_MOST
+    size = size if size > -LEAN_MOST else -LEAN_MOST
     return (1.0 - fade) * lean + fade * size
 
 
 @jit
 def leaning(mean: float, lean: float) -> float:
     """How far the last hour and the mean of five lean to one side."""
-    return min(abs(mean), abs(lean)) if mean * lean > 0.0 else 0.0
+    # Choices without a branch: a loop of them becomes vector operations.
+    far, near = abs(mean), abs(lean)
+    near = near if near < far else far
+    return near if mean * lean > 0.0 else 0.0
 
 
 @jit

@@ -19,6 +19,7 @@ NEIGHBOURS = 2
 # Deviations of so many scales are usual at any time.
 USUAL = 3.0
 WIDEST = 1e4
+UNKNOWN = np.float32(-1.0)
 
 
 @jit
@@ -51,12 +52,15 @@ def fit_widths(
         return
     n = days * day
     begin = x.shape[0] - n
-    wider = np.empty(n)
+    wider = np.empty(n, np.float32)
     kernels.widenings(expected[begin:], growth, wider)
-    deviation = np.empty(n)
+    share = 1.0 / scale
+    deviation = np.empty(n, np.float32)
     for t in range(n):
-        v = abs(x[begin + t] - expected[begin + t]) / (scale * wider[t])
-        deviation[t] = v if v == v else -1.0
+        deviation[t] = abs(x[begin + t] - expected[begin + t]) * share
+    for t in range(n):
+        v = deviation[t] / wider[t]
+        deviation[t] = v if v == v else UNKNOWN
     worst = deviation.copy()
     for k in range(1, NEIGHBOURS + 1):
         later = deviation[k:]

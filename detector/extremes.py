@@ -102,13 +102,16 @@ def fit_crowd(x: Float, expected: Float, day: int, sensitivity: float, crowd: Fl
     known = 0
     negative = 0
     number = 0
-    foreseen = 0
     for t in range(n):
         known += x[t] == x[t]
         negative += x[t] < 0.0
         number += x[t] > 0.0
+    if negative > 0 or number == 0 or number > SPARSE * known:
+        return
+    foreseen = 0
+    for t in range(n):
         foreseen += (x[t] > 0.0) & (expected[t] > 0.5 * x[t])
-    if negative > 0 or number == 0 or number > SPARSE * known or foreseen > FORESEEN * number:
+    if foreseen > FORESEEN * number:
         return
     days = -(-n // day)
     most = np.zeros(days)
@@ -204,6 +207,14 @@ def fit_grain(x: Float) -> float:
     x : float64[R]
         Samples on the step grid.
     """
+    known = 0
+    moves = 0
+    # Those between neighbours alone tell at once that most series are of another kind.
+    for t in range(1, x.shape[0]):
+        known += x[t] == x[t]
+        moves += abs(x[t] - x[t - 1]) > 0.0
+    if moves > SPARSE * known:
+        return 0.0
     known = 0
     moves = 0
     grain = np.inf

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from detector import kernels
+from detector import kernels, neighbours
 from detector.channels import (
     CHANNELS,
     FLAT,
@@ -210,7 +210,7 @@ def fold(
             if normal.known[s, 0] > 0:
                 for i in range(width):
                     window[i] = state.recent[s, i]
-                distance = kernels.novelty(
+                distance = neighbours.novelty(
                     window[:width], normal.windows[s], normal.known[s, 0], distances
                 )
                 found[NOVELTY] = tail_evidence(distance, normal.tails[s, NOVELTY], trust, PRIOR)

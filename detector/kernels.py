@@ -1,4 +1,4 @@
-"""Compiled loops shared by fits and scoring: quantiles, widening, autoregression, novelty.
+"""Compiled loops shared by fits and scoring: quantiles, widening, logarithms, autoregression.
 
 Each routine has a naive twin in tests/naive.py. NaN is a missing sample everywhere.
 """
@@ -6,6 +6,7 @@ Each routine has a naive twin in tests/naive.py. NaN is a missing sample everywh
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
@@ -15,6 +16,8 @@ from detector import kernel_cache
 from detector.series import Float, Int
 
 Single = npt.NDArray[np.float32]
+# What a routine takes in either precision: it is compiled for each.
+Real = npt.NDArray[np.floating[Any]]
 
 kernel_cache.use()
 # Sums may be reordered, so that they become vector operations; NaN and infinity keep their meaning.
@@ -47,7 +50,7 @@ PIECE = 1024
 
 
 @jit
-def quantile(values: Float, q: float) -> float:
+def quantile(values: Real, q: float) -> float:
     """Quantile of finite values with linear interpolation; NaN when there is none."""
     n = values.shape[0]
     if n == 0:
@@ -63,7 +66,7 @@ def quantile(values: Float, q: float) -> float:
 
 
 @jit
-def three_quantiles(values: Float, low: float, middle: float, high: float) -> Float:
+def three_quantiles(values: Real, low: float, middle: float, high: float) -> Float:
     """Three ascending quantiles, as `quantile` has each; float64[3].
 
     Notes
@@ -118,7 +121,7 @@ def three_quantiles(values: Float, low: float, middle: float, high: float) -> Fl
 
 
 @jit
-def _between(ordered: Float, places: Int, at: Float, out: Float) -> Float:
+def _between(ordered: Real, places: Int, at: Float, out: Float) -> Float:
     """Interpolate between the values at each pair of places."""
     for k in range(3):
         below = ordered[places[2 * k]]
@@ -144,13 +147,14 @@ def widening(expected: float, growth: Float) -> float:
 
 
 @jit
-def widenings(expected: Float, growth: Float, out: Float) -> None:
+def widenings(expected: Float, growth: Float, out: Single) -> None:
     """`widening` at N expected values; its choice is made once, so these are vector operations."""
     if growth[0] == 0.0:
         out[:] = 1.0
         return
+    unit = 1.0 / growth[1]
     for k in range(expected.shape[0]):
-        share = expected[k] / growth[1]
+        share = expected[k] * unit
         share = share if share > NARROWEST else NARROWEST
         out[k] = share if share < WIDEST else WIDEST
     if growth[0] != 1.0:
@@ -184,7 +188,7 @@ def logarithms(values: Single) -> None:
 
 
 @jit
-def autoregression(z: Float, order: int, weights: Float) -> None:
+def autoregression(z: Real, order: int, weights: Float) -> None:
     """Weights of the last `order` values that predict the next best, by Levinson's recursion.
 
     Parameters
@@ -200,7 +204,7 @@ def autoregression(z: Float, order: int, weights: Float) -> None:
     # A piece of the series at a time, which stays in the fastest cache for all lags.
     for begin in range(0, n, PIECE):
         for k in range(order + 1):
-            total = 0.0
+            total = np.float32(0.0)
             now = z[max(begin, k) : begin + PIECE]
             past = z[max(begin, k) - k :]
             for t in range(now.shape[0]):
@@ -223,78 +227,3 @@ def autoregression(z: Float, order: int, weights: Float) -> None:
         error *= 1.0 - reflection * reflection
         if not error > 0.0:
             return
-
-
-@jit
-def novelty(window: Float, references: Single, count: int, distances: Single) -> float:
-    """Distance of a window to its fifth nearest reference.
-
-    Parameters
-    ----------
-    window : float64[M]
-    references : float32[M, R]
-        Windows of the past as columns, so that the loop over them is a vector operation.
-    count : int
-        References in use, the first columns; with fewer than five nothing is novel.
-    distances : float32[R]
-        Scratch.
-    """
-    if count < 5:
-        return 0.0
-    for r in range(count):
-        distances[r] = np.float32(0.0)
-    # Two rows a pass: half the passes over the distances, summed in the same order.
-    pairs = window.shape[0] // 2 * 2
-    for i in range(0, pairs, 2):
-        w, v = np.float32(window[i]), np.float32(window[i + 1])
-        row, next_row = references[i], references[i + 1]
-        for r in range(count):
-            d = w - row[r]
-            f = v - next_row[r]
-            near = distances[r] + d * d
-            distances[r] = near + f * f
-    for i in range(pairs, window.shape[0]):
-        w = np.float32(window[i])
-        row = references[i]
-        for r in range(count):
-            d = w - row[r]
-            distances[r] += d * d
-    # The nearest of every eight references first: the five nearest of all are among those of the
-    # five eights whose nearest are nearest.
-    eighth = count // 8
-    for k in range(1, 8):
-        for r in range(eighth):
-            u = distances[r]
-            v = distances[k * eighth + r]
-            distances[r] = u if u < v else v
-            distances[k * eighth + r] = v if u < v else u
-    a = b = c = d4 = e = np.float32(np.inf)
-    for r in range(eighth):
-        a, b, c, d4, e = _nearer(distances[r], a, b, c, d4, e)
-    limit = e
-    for r in range(eighth):
-        if distances[r] <= limit:
-            for k in range(1, 8):
-                # Few of these are: here a branch is seldom wrong, and the order need not wait.
-                if distances[k * eighth + r] < e:
-                    a, b, c, d4, e = _nearer(distances[k * eighth + r], a, b, c, d4, e)
-    for r in range(8 * eighth, count):
-        a, b, c, d4, e = _nearer(distances[r], a, b, c, d4, e)
-    distance: float = math.sqrt(e)
-    return distance
-
-
-@jit
-def _nearer(
-    v: np.float32, a: np.float32, b: np.float32, c: np.float32, d: np.float32, e: np.float32
-) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32]:
-    """Put a value among the five smallest, in order, without a branch."""
-    f = d if d > v else v
-    e = e if e < f else f
-    f = c if c > v else v
-    d = d if d < f else f
-    f = b if b > v else v
-    c = c if c < f else f
-    f = a if a > v else v
-    b = b if b < f else f
-    return (a if a < v else v), b, c, d, e

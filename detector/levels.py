@@ -120,10 +120,12 @@ def begin_week(
     count, n = history.shape
     last = np.empty(WEEK_BLOCKS * size)
     for s in range(count):
+        slot = (first + n - last.shape[0]) % table.shape[1]
         for i in range(last.shape[0]):
             t = n - last.shape[0] + i
-            slot = (first + t) % table.shape[1]
             last[i] = history[s, t] - table[s, slot] + slope[s] if t >= 0 else np.nan
+            # A division for each sample would cost more than all the rest.
+            slot = slot + 1 if slot + 1 < table.shape[1] else 0
         week[s] = medians.block_medians(last, size)
         usual[s] = middle(week[s])
 

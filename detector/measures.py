@@ -6,6 +6,7 @@ Letters: as in `detector.channels`.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,9 @@ from detector.channels import (
     leant,
     restless,
 )
-from detector.kernels import jit, logarithms
-from detector.series import Float, Int
+from detector.kernels import Single, jit, logarithms
+from detector.networks import MISSING, N
+from detector.series import Float
 from detector.tails import LOW
 
 # What the jump does not predict is at least this many scales.
@@ -37,19 +39,24 @@ LEAST_LOG_SPREAD = 0.3
 # What one of ten leanings exceeds is at least this many scales.
 LEAST_LEANING = 0.01
 # Beyond as many scales a deviation says no more of the next.
-MOST_CLEAN = 3.0
+MOST_CLEAN = np.float32(3.0)
+FIFTH: Any = np.float32(1.0 / SUSTAINED_STEPS)
+TENTH = np.float32(1.0 / SPREAD_STEPS)
+LEAST_SPREAD = np.float32(FLAT)
+# No step is of more scales, so that a sum of them is a number.
+MOST_STEP = 1e30
 
 
 @jit
 def measure(
     x: Float,
-    z: Float,
-    wider: Float,
+    z: Single,
+    narrow: Single,
     normal: Normal,
     state: State,
     s: int,
-    past: np.ndarray,
-    leanings: kernels.Single,
+    past: Single,
+    leanings: Single,
 ) -> int:
     """Measure the past of series `s` as `observe` would, a channel at a time.
 
@@ -58,8 +65,10 @@ def measure(
 
     Parameters
     ----------
-    x, z, wider : float64[R]
-        Samples, deviations (NaN where there is none), and how wide the scale was.
+    x : float64[R]
+        Samples.
+    z, narrow : float32[R]
+        Deviations (NaN where there is none), and how wide the scale was.
     past : float32[C, R]
         Output: magnitudes of spike, jump, sustained, spread and unrest, NaN where nothing is known;
         the other rows are not touched.
@@ -72,10 +81,10 @@ def measure(
         Samples that were measured.
     """
     n = z.shape[0]
-    clean = np.empty(n)
+    clean = np.empty(n, np.float32)
     for k in range(n):
-        clean[k] = z[k] if z[k] == z[k] else 0.0
-    predicted = np.zeros(n)
+        clean[k] = z[k] if z[k] == z[k] else np.float32(0.0)
+    predicted = np.zeros(n, np.float32)
     normal.surprise[s] = _fit_jump(clean, z, normal.memory[s], predicted)
     for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
         past[c] = np.nan
@@ -83,118 +92,127 @@ def measure(
     for k in range(min(ORDER, n)):
         state.recent[s, k] = clean[n - 1 - k]
 
-    state.lean[s] = _measure_lean(clean, z, normal.fade[s, 1], normal.lean[s], leanings)
-    state.unrest[s] = _measure_unrest(z, normal.fade[s, 0], past[UNREST])
+    state.unrest[s], state.lean[s] = _measure_means(
+        clean, z, normal.fade[s], past[UNREST], leanings
+    )
+    _measure_leaning(clean, z, normal.lean[s], leanings)
     rest = histograms.positive_quantile(past[UNREST], 0.5)
     normal.rest[s] = rest if rest == rest else 0.0
 
-    places, samples, widths = _present(z, x, wider)
-    state.last[s] = samples[-1] if samples.shape[0] > 0 else np.nan
-    m = max(places.shape[0] - 1, 0)
-    steps = np.empty(m)
-    for j in range(m):
-        steps[j] = abs(samples[j + 1] - samples[j]) / widths[j + 1]
+    known, state.last[s], places, steps = _steps(x, z, narrow, normal.scale[s])
+    m = steps.shape[0]
     for j in range(min(SPREAD_STEPS, m)):
-        state.steps[s, j] = steps[m - 1 - j]
+        state.steps[s, j] = steps[m - 1 - j] * normal.scale[s]
     relative = np.empty(max(m - SPREAD_STEPS, 0), np.float32)
     for i in range(m - SPREAD_STEPS):
-        total = 0.0
-        for j in range(SPREAD_STEPS):
-            total += steps[i + SPREAD_STEPS - j]
-        relative[i] = total / SPREAD_STEPS / normal.scale[s] + FLAT
+        total = N[0]
+        for j in range(1, SPREAD_STEPS + 1):
+            total += steps[i + j]
+        relative[i] = total * TENTH + LEAST_SPREAD
     _fit_spread(relative, normal.spread[s])
+    spread, places = past[SPREAD], places[SPREAD_STEPS:]
     for i in range(m - SPREAD_STEPS):
-        past[SPREAD, places[i + SPREAD_STEPS + 1]] = relative[i]
+        spread[places[i]] = relative[i]
     # The first samples have no past to be measured by.
-    return int((places >= SPREAD_STEPS).sum())
+    for k in range(min(SPREAD_STEPS, n)):
+        known -= z[k] == z[k]
+    return known
 
 
 @jit
 def _measure_levels(
-    clean: Float, z: Float, predicted: Float, surprise: float, past: np.ndarray
+    clean: Single, z: Single, predicted: Single, surprise: float, past: Single
 ) -> None:
     """Write the magnitudes of spike, jump and sustained, in straight code without a branch."""
     spike, jump, sustained = past[SPIKE], past[JUMP], past[SUSTAINED]
+    unit = np.float32(1.0 / surprise)
     # Views that begin where each loop does: an index that may be negative is no vector operation.
     spike, jump, sustained = spike[SPREAD_STEPS:], jump[SPREAD_STEPS:], sustained[SPREAD_STEPS:]
     z, predicted = z[SPREAD_STEPS:], predicted[SPREAD_STEPS:]
     clean = clean[SPREAD_STEPS - SUSTAINED_STEPS + 1 :]
     for k in range(z.shape[0]):
         v = z[k]
-        least = v if v < 0.0 else 0.0
-        most = v if v > 0.0 else 0.0
+        least = v if v < N[0] else N[0]
+        most = v if v > N[0] else N[0]
         news = v - predicted[k]
         news = news if news > least else least
         news = news if news < most else most
-        total = 0.0
+        total = N[0]
         for i in range(SUSTAINED_STEPS):
             total += clean[k + SUSTAINED_STEPS - 1 - i]
         spike[k] = abs(v)
-        jump[k] = abs(news) / surprise if v == v else np.nan
-        sustained[k] = abs(total) / SUSTAINED_STEPS if v == v else np.nan
+        jump[k] = abs(news) * unit if v == v else MISSING
+        sustained[k] = abs(total) * FIFTH if v == v else MISSING
 
 
 @jit
-def _measure_unrest(z: Float, fade: float, past: np.ndarray) -> float:
-    """Write the unrest at each sample, NaN where there is none, and return the last."""
+def _measure_means(
+    clean: Single, z: Single, fade: Float, unrests: Single, leans: Single
+) -> tuple[float, float]:
+    """Write unrest and lean at each sample, NaN where no unrest is known; return the last of both.
+
+    In one pass, since each of them waits for the one before.
+    """
     unrest = 0.0
+    lean = 0.0
     for k in range(z.shape[0]):
         known = z[k] == z[k]
-        unrest = restless(unrest, z[k], fade) if known else unrest
-        past[k] = unrest if known else np.nan
-    return unrest
+        unrest = restless(unrest, clean[k], fade[0] if known else 0.0)
+        lean = leant(lean, clean[k], fade[1])
+        unrests[k] = unrest if known else np.nan
+        leans[k] = lean
+    return unrest, lean
 
 
 @jit
-def _measure_lean(
-    clean: Float, z: Float, fade: float, fitted: Float, leanings: kernels.Single
-) -> float:
-    """Write the leaning at each sample, NaN where there is none, and return the last lean."""
-    n = z.shape[0]
-    lean = 0.0
-    for k in range(n):
-        lean = leant(lean, clean[k], fade)
-        leanings[k] = lean
+def _measure_leaning(clean: Single, z: Single, fitted: Float, leanings: Single) -> None:
+    """Turn leans into leanings, NaN where there is none, and those into units of their own."""
     leanings[:SPREAD_STEPS] = np.nan
     means = clean[SPREAD_STEPS - SUSTAINED_STEPS + 1 :]
-    for k in range(n - SPREAD_STEPS):
-        total = 0.0
+    z, here = z[SPREAD_STEPS:], leanings[SPREAD_STEPS:]
+    for k in range(z.shape[0]):
+        total = N[0]
         for i in range(SUSTAINED_STEPS):
             total += means[k + i]
-        both = leaning(total / SUSTAINED_STEPS, leanings[SPREAD_STEPS + k])
-        known = z[SPREAD_STEPS + k] == z[SPREAD_STEPS + k]
-        leanings[SPREAD_STEPS + k] = both if known else np.nan
+        both = leaning(total * FIFTH, here[k])
+        here[k] = both if z[k] == z[k] else MISSING
     unit = histograms.positive_quantile(leanings, LOW)
     fitted[4] = max(unit, LEAST_LEANING) if unit == unit else 1.0
     leanings /= np.float32(fitted[4])
-    return lean
 
 
 @jit
-def _present(z: Float, x: Float, wider: Float) -> tuple[Int, Float, Float]:
-    """Where `z` is known, and what `x` and `wider` are there."""
+def _steps(
+    x: Float, z: Single, narrow: Single, scale: float
+) -> tuple[int, float, np.ndarray, Single]:
+    """Return how many samples are known, the last of them, and where each step from one to the
+    next leads and its size in scales."""
     n = z.shape[0]
-    places = np.empty(n, np.int64)
-    samples = np.empty(n)
-    widths = np.empty(n)
+    places = np.empty(n + 1, np.int32)
+    steps = np.empty(n + 1, np.float32)
+    unit = 1.0 / scale
+    last = np.nan
     m = 0
     for k in range(n):
         # Written either way, and over again where `z` is missing: a branch would cost more.
+        step = abs(x[k] - last) * unit * narrow[k]
+        steps[m] = step if step < MOST_STEP else MOST_STEP
         places[m] = k
-        samples[m] = x[k]
-        widths[m] = wider[k]
-        m += z[k] == z[k]
-    return places[:m], samples[:m], widths[:m]
+        known = z[k] == z[k]
+        m += known
+        last = x[k] if known else last
+    # None leads to the first.
+    return m, last, places[1:m], steps[1:m]
 
 
 @jit
-def _fit_jump(clean: Float, z: Float, memory: Float, predicted: Float) -> float:
+def _fit_jump(clean: Single, z: Single, memory: Float, predicted: Single) -> float:
     """Fit and apply the autoregression; return the usual size of what it leaves.
 
     What is missing in `z` becomes what was predicted, in `clean`.
     """
     n = clean.shape[0]
-    clipped = np.empty(n)
+    clipped = np.empty(n, np.float32)
     for k in range(n):
         v = clean[k] if clean[k] < MOST_CLEAN else MOST_CLEAN
         clipped[k] = v if v > -MOST_CLEAN else -MOST_CLEAN
@@ -208,25 +226,26 @@ def _fit_jump(clean: Float, z: Float, memory: Float, predicted: Float) -> float:
         for i in range(k):
             predicted[k] += memory[i] * clean[k - 1 - i]
     # All weights of a sample in one pass: the constant count of them becomes straight code.
+    weights = memory.astype(np.float32)
     for k in range(n - ORDER):
-        total = 0.0
+        total = N[0]
         for i in range(ORDER):
-            total += memory[i] * clean[k + ORDER - 1 - i]
+            total += weights[i] * clean[k + ORDER - 1 - i]
         predicted[k + ORDER] = total
     errors = np.abs(z - predicted)
     errors[:ORDER] = np.nan
-    cap = histograms.positive_quantile(errors, 0.99)
-    power = 0.0
+    cap = np.float32(histograms.positive_quantile(errors, 0.99))
+    power = N[0]
     for k in range(n):
         e = errors[k] if errors[k] < cap else cap
-        e = e if errors[k] == errors[k] else 0.0
+        e = e if errors[k] == errors[k] else N[0]
         power += e * e
     number = histograms.known_in(errors)
     return max(math.sqrt(power / number), LEAST_SURPRISE) if number > 0 else 1.0
 
 
 @jit
-def _fit_spread(relative: kernels.Single, spread: Float) -> None:
+def _fit_spread(relative: Single, spread: Float) -> None:
     """Median and robust deviation of log spreads; mean steps become magnitudes in place."""
     usual = histograms.positive_quantile(relative, 0.5)
     if not usual > 0.0:

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from detector.kernels import jit
-from detector.networks import median3, median4, median7, median12
-from detector.series import Float, Int
+from detector.kernels import Real, jit
+from detector.networks import HALF, LAST, MISSING, N, median3, median4, median7, median12
+from detector.series import Int
 
 # Samples that are summed together while they are in the fastest cache.
 TILE = 512
 
 
 @jit
-def column_medians(rows: Float, out: Float) -> None:
+def column_medians(rows: Real, out: Real) -> None:
     """Median of each column, NaN left out, NaN where a column has no value.
 
     Parameters
     ----------
-    rows : float64[M, W]
+    rows : float[M, W]
         M values for each of W columns; used as scratch.
-    out : float64[W]
+    out : float[W]
         Output.
 
     Notes
@@ -54,7 +54,7 @@ def column_medians(rows: Float, out: Float) -> None:
 
 
 @jit
-def left_out_medians(x: Float, period: int, most: int, out: Float) -> None:
+def left_out_medians(x: Real, period: int, most: int, out: Real) -> None:
     """Median of the same slot over other cycles than the sample's own.
 
     The `most` cycles before it count; the first cycles of the history, which have fewer, are
@@ -63,11 +63,11 @@ def left_out_medians(x: Float, period: int, most: int, out: Float) -> None:
 
     Parameters
     ----------
-    x : float64[T]
+    x : float[T]
         Samples; T is a multiple of `period`.
     period, most : int
         Samples per cycle, and cycles to be used.
-    out : float64[T]
+    out : float[T]
         Output; NaN where no other cycle has a sample.
     """
     cycles = x.shape[0] // period
@@ -90,8 +90,8 @@ def left_out_medians(x: Float, period: int, most: int, out: Float) -> None:
 
 
 @jit
-def cycle_medians(x: Float, period: int, most: int, out: Float) -> None:
-    """Median of each slot over the last `most` cycles, float64[period]; slot 0 is that of x[0]."""
+def cycle_medians(x: Real, period: int, most: int, out: Real) -> None:
+    """Median of each slot over the last `most` cycles, float[period]; slot 0 is that of x[0]."""
     cycles = x.shape[0] // period
     begins = np.empty(min(most, cycles), np.int64)
     for k in range(begins.shape[0]):
@@ -100,15 +100,15 @@ def cycle_medians(x: Float, period: int, most: int, out: Float) -> None:
 
 
 @jit
-def stretch_medians(x: Float, begins: Int, out: Float) -> None:
+def stretch_medians(x: Real, begins: Int, out: Real) -> None:
     """Median of each place over M stretches of `x`, NaN left out, as `column_medians` has it.
 
     Parameters
     ----------
-    x : float64[T]
+    x : float[T]
     begins : int64[M]
         Where the stretches begin.
-    out : float64[W]
+    out : float[W]
         Output; W is the length of the stretches. NaN where there is no value.
 
     Notes
@@ -151,23 +151,23 @@ def stretch_medians(x: Float, begins: Int, out: Float) -> None:
         for i in range(width):
             out[i] = median7(a[i], b[i], c[i], d[i], e[i], f[i], g[i])
     else:
-        rows = np.empty((m, width))
+        rows = np.empty((m, width), x.dtype)
         for k in range(m):
             rows[k] = x[begins[k] : begins[k] + width]
         column_medians(rows, out)
 
 
 @jit
-def _stretch(x: Float, begin: int, width: int) -> Float:
+def _stretch(x: Real, begin: int, width: int) -> Real:
     return x[begin : begin + width]
 
 
 @jit
-def block_medians(x: Float, block: int) -> Float:
-    """Median of each `block` samples, counted from the end, float64[T // block]."""
+def block_medians(x: Real, block: int) -> Real:
+    """Median of each `block` samples, counted from the end, float[T // block]."""
     count = x.shape[0] // block
     last = x[x.shape[0] - count * block :]
-    out = np.empty(count)
+    out = np.empty(count, x.dtype)
     if block == 12:
         _twelfths(last, out)
     else:
@@ -176,10 +176,10 @@ def block_medians(x: Float, block: int) -> Float:
 
 
 @jit
-def _twelfths(x: Float, out: Float) -> None:
+def _twelfths(x: Real, out: Real) -> None:
     """Medians of every twelve samples, which are laid side by side for many blocks at a time."""
     w = TILE // 4
-    rows = np.empty(12 * w)
+    rows = np.empty(12 * w, x.dtype)
     for begin in range(0, out.shape[0], w):
         part = out[begin : begin + w]
         here = x[12 * begin :]
@@ -195,16 +195,16 @@ def _twelfths(x: Float, out: Float) -> None:
 
 
 @jit
-def trailing_levels(medians: Float, blocks: int, least: int, out: Float) -> None:
+def trailing_levels(medians: Real, blocks: int, least: int, out: Real) -> None:
     """Median of the `blocks` block medians before each block, and after the last one.
 
     Parameters
     ----------
-    medians : float64[B]
+    medians : float[B]
     blocks, least : int
         Block medians looked back, and the fewest that are enough; with fewer the last known
         level stays (NaN before the first).
-    out : float64[B + 1]
+    out : float[B + 1]
         Output.
 
     Notes
@@ -214,17 +214,17 @@ def trailing_levels(medians: Float, blocks: int, least: int, out: Float) -> None
     count = medians.shape[0]
     # Behind a wall of its own, so that neither end needs a branch; infinity where nothing is,
     # which also stands for what is missing.
-    ordered = np.full(blocks + 2, np.inf)
+    ordered = np.full(blocks + 2, np.inf, medians.dtype)
     ordered[0] = -np.inf
     renewed = ordered.copy()
     known = 0
-    last = np.nan
+    last = MISSING
     for b in range(count + 1):
-        old = medians[b - 1 - blocks] if b > blocks else np.nan
-        new = medians[b - 1] if b > 0 else np.nan
+        old = medians[b - 1 - blocks] if b > blocks else MISSING
+        new = medians[b - 1] if b > 0 else MISSING
         known += (new == new) - (old == old)
-        old = old if old == old else np.inf
-        new = new if new == new else np.inf
+        old = old if old == old else LAST
+        new = new if new == new else LAST
         for i in range(1, blocks + 1):
             # Neighbours once the old one is out; the new one goes between them, or stays away.
             low = ordered[i - 1] if ordered[i - 1] < old else ordered[i]
@@ -233,22 +233,22 @@ def trailing_levels(medians: Float, blocks: int, least: int, out: Float) -> None
             renewed[i] = above if above < high else high
         ordered, renewed = renewed, ordered
         if known >= least:
-            last = 0.5 * ordered[1 + (known - 1) // 2] + 0.5 * ordered[1 + known // 2]
+            last = HALF * ordered[1 + (known - 1) // 2] + HALF * ordered[1 + known // 2]
         out[b] = last
 
 
 @jit
-def running_mean(x: Float, half: int, out: Float) -> None:
+def running_mean(x: Real, half: int, out: Real) -> None:
     """Mean of each sample and its `half` neighbours on both sides, NaN left out."""
     n = x.shape[0]
     # A margin of nothing on both sides, so that every sample has all its neighbours.
-    values = np.zeros(n + 2 * half)
+    values = np.zeros(n + 2 * half, x.dtype)
     known = np.zeros(n + 2 * half, np.int8)
     inner, there = values[half:], known[half:]
     for t in range(n):
-        inner[t] = x[t] if x[t] == x[t] else 0.0
+        inner[t] = x[t] if x[t] == x[t] else N[0]
         there[t] = x[t] == x[t]
-    total = np.empty(TILE)
+    total = np.empty(TILE, x.dtype)
     number = np.empty(TILE, np.int8)
     for begin in range(0, n, TILE):
         part = out[begin : begin + TILE]
@@ -259,7 +259,7 @@ def running_mean(x: Float, half: int, out: Float) -> None:
             _add_two(values[begin + j :], total[:width])
             _add_two(known[begin + j :], number[:width])
         for i in range(width):
-            part[i] = total[i] / number[i] if number[i] > 0 else np.nan
+            part[i] = total[i] / np.float32(number[i]) if number[i] > 0 else MISSING
 
 
 @jit

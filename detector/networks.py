@@ -8,19 +8,27 @@ they do for the upper half is not used, and the compiler leaves it out.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from detector.kernels import inlined
 
+# As float32, which widen to whatever the values are: a float64 would make the values wide.
+N: tuple[Any, ...] = tuple(np.float32(n) for n in range(13))
+HALF: Any = np.float32(0.5)
+LAST: Any = np.float32(np.inf)
+MISSING: Any = np.float32(np.nan)
+
 
 @inlined
-def _known(a: float) -> float:
-    return 1.0 if a == a else 0.0
+def _known(a: float) -> Any:
+    return N[1] if a == a else N[0]
 
 
 @inlined
-def _or_last(a: float) -> float:
-    return a if a == a else np.inf
+def _or_last(a: float) -> Any:
+    return a if a == a else LAST
 
 
 @inlined
@@ -29,20 +37,20 @@ def _pair(a: float, b: float) -> tuple[float, float]:
 
 
 @inlined
-def median3(a: float, b: float, c: float) -> float:
+def median3(a: float, b: float, c: float) -> Any:
     """Median of the values that are not NaN; NaN when there is none."""
     n = _known(a) + _known(b) + _known(c)
     a, b, c = _or_last(a), _or_last(b), _or_last(c)
     a, b = _pair(a, b)
     b, c = _pair(b, c)
     a, b = _pair(a, b)
-    low = b if n >= 3.0 else a
-    high = b if n >= 2.0 else a
-    return 0.5 * low + 0.5 * high if n > 0.0 else np.nan
+    low = b if n >= N[3] else a
+    high = b if n >= N[2] else a
+    return HALF * low + HALF * high if n > N[0] else MISSING
 
 
 @inlined
-def median4(a: float, b: float, c: float, d: float) -> float:
+def median4(a: float, b: float, c: float, d: float) -> Any:
     """Median of the values that are not NaN; NaN when there is none."""
     n = _known(a) + _known(b) + _known(c) + _known(d)
     a, b, c, d = _or_last(a), _or_last(b), _or_last(c), _or_last(d)
@@ -51,13 +59,13 @@ def median4(a: float, b: float, c: float, d: float) -> float:
     a, c = _pair(a, c)
     b, d = _pair(b, d)
     b, c = _pair(b, c)
-    low = b if n >= 3.0 else a
-    high = c if n >= 4.0 else (b if n >= 2.0 else a)
-    return 0.5 * low + 0.5 * high if n > 0.0 else np.nan
+    low = b if n >= N[3] else a
+    high = c if n >= N[4] else (b if n >= N[2] else a)
+    return HALF * low + HALF * high if n > N[0] else MISSING
 
 
 @inlined
-def median7(a: float, b: float, c: float, d: float, e: float, f: float, g: float) -> float:
+def median7(a: float, b: float, c: float, d: float, e: float, f: float, g: float) -> Any:
     """Median of the values that are not NaN; NaN when there is none."""
     n = _known(a) + _known(b) + _known(c) + _known(d) + _known(e) + _known(f) + _known(g)
     a, b, c, d = _or_last(a), _or_last(b), _or_last(c), _or_last(d)
@@ -68,20 +76,20 @@ def median7(a: float, b: float, c: float, d: float, e: float, f: float, g: float
     (b, c), (e, g) = _pair(b, c), _pair(e, g)
     (c, d), (e, f) = _pair(c, d), _pair(e, f)
     (b, c), (d, e) = _pair(b, c), _pair(d, e)
-    low = b if n >= 3.0 else a
-    low = c if n >= 5.0 else low
-    low = d if n >= 7.0 else low
-    high = b if n >= 2.0 else a
-    high = c if n >= 4.0 else high
-    high = d if n >= 6.0 else high
-    return 0.5 * low + 0.5 * high if n > 0.0 else np.nan
+    low = b if n >= N[3] else a
+    low = c if n >= N[5] else low
+    low = d if n >= N[7] else low
+    high = b if n >= N[2] else a
+    high = c if n >= N[4] else high
+    high = d if n >= N[6] else high
+    return HALF * low + HALF * high if n > N[0] else MISSING
 
 
 @inlined
 def median12(
     a: float, b: float, c: float, d: float, e: float, f: float,
     g: float, h: float, i: float, j: float, k: float, m: float,
-) -> float:  # fmt: skip
+) -> Any:  # fmt: skip
     """Median of the values that are not NaN; NaN when there is none."""
     n = _known(a) + _known(b) + _known(c) + _known(d) + _known(e) + _known(f)
     n += _known(g) + _known(h) + _known(i) + _known(j) + _known(k) + _known(m)
@@ -99,15 +107,15 @@ def median12(
     (c, d), (e, f), (g, h) = _pair(c, d), _pair(e, f), _pair(g, h)
     (e, g), (f, h) = _pair(e, g), _pair(f, h)
     (d, e), (f, g) = _pair(d, e), _pair(f, g)
-    low = b if n >= 3.0 else a
-    low = c if n >= 5.0 else low
-    low = d if n >= 7.0 else low
-    low = e if n >= 9.0 else low
-    low = f if n >= 11.0 else low
-    high = b if n >= 2.0 else a
-    high = c if n >= 4.0 else high
-    high = d if n >= 6.0 else high
-    high = e if n >= 8.0 else high
-    high = f if n >= 10.0 else high
-    high = g if n >= 12.0 else high
-    return 0.5 * low + 0.5 * high if n > 0.0 else np.nan
+    low = b if n >= N[3] else a
+    low = c if n >= N[5] else low
+    low = d if n >= N[7] else low
+    low = e if n >= N[9] else low
+    low = f if n >= N[11] else low
+    high = b if n >= N[2] else a
+    high = c if n >= N[4] else high
+    high = d if n >= N[6] else high
+    high = e if n >= N[8] else high
+    high = f if n >= N[10] else high
+    high = g if n >= N[12] else high
+    return HALF * low + HALF * high if n > N[0] else MISSING

@@ -95,8 +95,12 @@ class Evaluation:
         gone too. Its last sample may lie up to a profile slot after the last one on the grid.
         """
         begin = self.boundary - LEAD_STEPS * self.schedule.step
-        there = ~history.absent & (history.times < begin)
-        last = np.where(there, history.times, 0).max(axis=1, initial=0)
+        before = int(np.searchsorted(history.times, begin))
+        newest_first = ~history.absent[:, :before][:, ::-1]
+        last = np.zeros(len(history.labels), np.int64)
+        if before:
+            at = before - 1 - newest_first.argmax(axis=1)
+            last = np.where(newest_first.any(axis=1), history.times[at], 0)
         silent: Int = np.maximum(begin - history.step - last, 0) // self.schedule.step
         return silent
 

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from detector import kernels, tails
+from detector import kernels, neighbours, tails
 from detector.channels import (
     PRIOR,
     REFERENCES,
@@ -18,31 +18,29 @@ from detector.channels import (
     Normal,
     State,
 )
-from detector.kernels import jit
+from detector.kernels import Single, jit
 from detector.series import Float
 
 # Windows of the past that are compared with the references, to learn how far is usual.
 QUERIES = 200
 # Samples whose quantiles say where a course is and how wide it swings.
 PLENTY = 2000
+# A course swings by so many of its units at most.
+MOST_SCALED = 1e6
 
 
 @jit
-def fit_windows(
-    z: Float, width: int, day: int, normal: Normal, s: int, distances: kernels.Single
-) -> np.ndarray:
+def fit_windows(z: Single, width: int, day: int, normal: Normal, s: int) -> Single:
     """Choose references of `novelty`, and return its magnitudes for windows of the past.
 
     Each window is compared with references of days before its own only, as live ones are.
     """
     n = z.shape[0]
     available = n - width
-    queries = np.full(QUERIES, np.nan, np.float32)
+    normal.known[s, 0] = 0
     if available < REFERENCES // 8:
-        normal.known[s, 0] = 0
-        return queries
+        return np.empty(0, np.float32)
     number = min(REFERENCES, available)
-    window = np.empty(width)
     windows = normal.windows[s]
     for r in range(number):
         at = _place(r, number, width, available)
@@ -50,49 +48,52 @@ def fit_windows(
             v = z[at - i]
             windows[i, r] = v if v == v else 0.0
     normal.known[s, 0] = number
-    usable = 0
+    queries = np.empty((width, QUERIES), np.float32)
     for q in range(QUERIES):
-        at = min(int((q + 0.5) * n / QUERIES), n - 1)
-        if at < width - 1 or math.isnan(z[at]):
-            continue
-        limit = n - 1 - ((n - 1 - at) // day + 1) * day
-        while usable < number and _place(usable, number, width, available) <= limit:
-            usable += 1
-        if usable >= max(number // 8, 6):
-            for i in range(width):
-                v = z[at - i]
-                window[i] = v if v == v else 0.0
-            queries[q] = kernels.novelty(window, windows, usable, distances)
-    return queries
+        at = _query(q, n)
+        for i in range(width):
+            v = z[max(at - i, 0)]
+            queries[i, q] = v if v == v else 0.0
+    distances = _distances(queries, windows, number, width, n, day)
+    for q in range(QUERIES):
+        if math.isnan(z[_query(q, n)]):
+            distances[q] = np.nan
+    return distances
 
 
 @jit
-def fit_courses(
-    x: Float, profile: int, normal: Normal, state: State, s: int, distances: kernels.Single
-) -> np.ndarray:
+def fit_courses(x: Float, profile: int, normal: Normal, state: State, s: int) -> Single:
     """The same for `shape`: means of half hours, centred and scaled; starts the current course."""
     size = SHAPE_SECONDS // profile
-    queries = np.full(QUERIES, np.nan, np.float32)
-    known = _filled(x)
-    n = known.shape[0]
+    begin = 0
+    while begin < x.shape[0] and math.isnan(x[begin]):
+        begin += 1
+    x = x[begin:]
+    n = x.shape[0]
     if n < 2:
-        return queries
-    low, middle, high = kernels.three_quantiles(known[:: max(n // PLENTY, 1)], 0.05, 0.5, 0.95)
+        return np.empty(0, np.float32)
+    some = x[:: max(n // PLENTY, 1)]
+    low, middle, high = kernels.three_quantiles(some[~np.isnan(some)], 0.05, 0.5, 0.95)
     unit = max((high - low) / 3.3, normal.scale[s])
     normal.middle[s, 0] = middle
     normal.middle[s, 1] = unit
-    sums = np.zeros(n + 1)
+    known = np.empty(n)
     centre = normal.middle[s]
+    last = x[0]
+    for t in range(n):
+        # The last one stands for a sample that is missing.
+        last = x[t] if x[t] == x[t] else last
+        known[t] = last
     for t in range(n):
         known[t] = scaled(known[t], centre)
-        sums[t + 1] = sums[t] + known[t]
+    sums = _running_sums(known)
     course = state.course[s]
     for i in range(course.shape[0]):
         course[i] = known[max(n - 1 - i, 0)]
     width = SHAPE_BLOCKS * size
     available = n - width
     if available < REFERENCES // 8 * size:
-        return queries
+        return np.empty(0, np.float32)
     number = min(REFERENCES, available // size)
     window = np.empty(SHAPE_BLOCKS)
     courses = normal.courses[s]
@@ -101,17 +102,38 @@ def fit_courses(
         for i in range(SHAPE_BLOCKS):
             courses[i, r] = window[i]
     normal.known[s, 1] = number
-    day = 86_400 // profile
-    usable = 0
+    queries = np.empty((SHAPE_BLOCKS, QUERIES), np.float32)
     for q in range(QUERIES):
-        at = min(int((q + 0.5) * n / QUERIES), n - 1)
-        limit = n - 1 - ((n - 1 - at) // day + 1) * day
-        while usable < number and _place(usable, number, width, available) <= limit:
-            usable += 1
-        if at >= width - 1 and usable >= max(number // 8, 6):
-            _course_at(sums, at, size, window)
-            queries[q] = kernels.novelty(window, courses, usable, distances)
-    return queries
+        _course_at(sums, max(_query(q, n), width - 1), size, window)
+        for i in range(SHAPE_BLOCKS):
+            queries[i, q] = window[i]
+    return _distances(queries, courses, number, width, n, 86_400 // profile)
+
+
+@jit
+def _query(q: int, n: int) -> int:
+    """Newest of `n` samples in the window of the past with this number."""
+    return min(int((q + 0.5) * n / QUERIES), n - 1)
+
+
+@jit
+def _distances(
+    queries: Single, references: Single, number: int, width: int, n: int, day: int
+) -> Single:
+    """How far each query is from the references of days before its own; NaN where too few are."""
+    available = n - width
+    begins = np.empty(number, np.int64)
+    q = 0
+    for r in range(number):
+        at = _place(r, number, width, available)
+        while q < QUERIES and at > n - 1 - ((n - 1 - _query(q, n)) // day + 1) * day:
+            q += 1
+        begins[r] = q
+    distances = np.empty(QUERIES, np.float32)
+    neighbours.novelties(queries, references, begins, distances)
+    few = max(number // 8, 6)
+    distances[: begins[few - 1] if number >= few else QUERIES] = np.nan
+    return distances
 
 
 @jit
@@ -123,7 +145,30 @@ def _place(r: int, number: int, width: int, available: int) -> int:
 @jit
 def scaled(x: float, middle: Float) -> float:
     """A sample of a course around its centre, in its unit."""
-    return float(min(max((x - middle[0]) / middle[1], -1e6), 1e6))
+    v = (x - middle[0]) / middle[1]
+    v = v if v < MOST_SCALED else MOST_SCALED
+    return v if v > -MOST_SCALED else -MOST_SCALED
+
+
+@jit
+def _running_sums(values: Float) -> Float:
+    """Sums of the first 0, 1, 2, ... values; float64[N + 1].
+
+    Four at a time: a sum waits for the one before.
+    """
+    n = values.shape[0]
+    sums = np.zeros(n + 1)
+    total = 0.0
+    for t in range(0, n - 3, 4):
+        a, b = values[t], values[t] + values[t + 1]
+        c = b + values[t + 2]
+        sums[t + 1], sums[t + 2], sums[t + 3] = total + a, total + b, total + c
+        total += c + values[t + 3]
+        sums[t + 4] = total
+    for t in range(n // 4 * 4, n):
+        total += values[t]
+        sums[t + 1] = total
+    return sums
 
 
 @jit
@@ -144,33 +189,24 @@ def course_evidence(
     known: int,
     tail: Float,
     trust: float,
-    distances: kernels.Single,
+    distances: Single,
 ) -> float:
     """How rare the course of the last six hours is; 0 where there is nothing to compare it with."""
     if known == 0:
         return 0.0
     window = np.empty(SHAPE_BLOCKS)
     course_of(course, window)
-    far = kernels.novelty(window, courses, known, distances)
+    far = neighbours.novelty(window, courses, known, distances)
     return float(tails.tail_evidence(far, tail, trust, PRIOR))
 
 
 @jit
-def _course_at(sums: Float, at: int, size: int, window: Float) -> None:
+def _course_at(sums: Float, at: int, size: int, window: np.ndarray) -> None:
     """Write the same means as `course_of`, from running sums, for the course that ends at `at`."""
+    share = 1.0 / size
+    end = sums[at + 1]
     for i in range(SHAPE_BLOCKS):
-        end = at + 1 - i * size
-        window[i] = (sums[end] - sums[end - size]) / size
-
-
-@jit
-def _filled(x: Float) -> Float:
-    """From the first sample on, with the last one where one is missing."""
-    begin = 0
-    while begin < x.shape[0] and math.isnan(x[begin]):
-        begin += 1
-    out = x[begin:].copy()
-    for t in range(1, out.shape[0]):
-        if math.isnan(out[t]):
-            out[t] = out[t - 1]
-    return out
+        at -= size
+        begin = sums[at + 1]
+        window[i] = (end - begin) * share
+        end = begin

@@ -10,6 +10,8 @@ is far beyond all of the past (see `extremes`)::
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from detector import names
@@ -73,6 +75,8 @@ def prepare(
     -------
     Normal, State
     """
+    # In one layout: for each other one all would be compiled once more.
+    history = replace(history, values=np.ascontiguousarray(history.values))
     count = len(baseline.labels)
     shaped = history.step <= SHAPE_GRID
     short = np.clip(
@@ -111,7 +115,7 @@ def prepare(
         history.values,
         baseline.expected,
         int(history.times[0]) // history.step if len(history.times) else 0,
-        recent.values,
+        np.ascontiguousarray(recent.values),
         local,
         recent.step,
         history.step,
@@ -209,7 +213,7 @@ def advance(
     muted = window.marked(names.Mask.MUTED)
     taught = ~window.marked(names.Mask.UNTAUGHT)
     fold(
-        window.values,
+        np.ascontiguousarray(window.values),
         window.times,
         local,
         baseline.profile,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, grid, matrix, traffic
 
-from detector import calibration, channels, kernels, measures, score, tails
+from detector import calibration, channels, kernels, measures, neighbours, score, tails
 from detector.channels import (
     CHANNELS,
     JUMP,
@@ -136,8 +136,8 @@ def test_measuring_the_past_is_observing_each_sample(
 ) -> None:
     rng = np.random.default_rng(seed)
     x = np.full(count, 3.0) if still else rng.normal(0, 2, count)
-    z = np.where(rng.random(count) < holes, np.nan, np.clip(x, -3, 3))
-    wider = rng.uniform(0.5, 2, count)
+    z = np.where(rng.random(count) < holes, np.nan, np.clip(x, -3, 3)).astype(np.float32)
+    narrow = rng.uniform(0.5, 2, count).astype(np.float32)
     # What the calibration writes, and nothing else, has to be its own.
     normal = usual[0]._replace(
         memory=np.zeros((1, ORDER)),
@@ -148,7 +148,7 @@ def test_measuring_the_past_is_observing_each_sample(
     state = fresh(usual[1])
     past = np.full((CHANNELS, count), np.nan, np.float32)
     leanings = np.full(count, np.inf, np.float32)
-    known = measures.measure(x, z, wider, normal, state, 0, past, leanings)
+    known = measures.measure(x, z, narrow, normal, state, 0, past, leanings)
 
     slow = fresh(usual[1])
     found = np.full((CHANNELS, count), np.nan)
@@ -161,7 +161,7 @@ def test_measuring_the_past_is_observing_each_sample(
             slow.lean[0] = channels.leant(slow.lean[0], likely, normal.fade[0, 1])
             continue
         out = np.full(CHANNELS, np.nan)
-        channels.observe(z[k], x[k], wider[k], normal, slow, 0, out)
+        channels.observe(float(z[k]), x[k], 1.0 / narrow[k], normal, slow, 0, out)
         seen += 1
         found[UNREST, k] = out[UNREST]
         if k >= SPREAD_STEPS:
@@ -174,7 +174,7 @@ def test_measuring_the_past_is_observing_each_sample(
     np.testing.assert_allclose(leanings * normal.lean[0, 4], leant, rtol=1e-4, atol=1e-4)
     for name in ("recent", "steps", "last", "unrest", "lean"):
         mine, other = getattr(state, name), getattr(slow, name)
-        np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 @examples(100)
@@ -316,7 +316,7 @@ def test_what_is_to_come_is_as_rare_as_the_past_says(kind: str) -> None:
         z = (x - level) / normal.scale[0]
         channels.observe(z, x, 1.0, normal, state, 0, magnitudes)
         window = state.recent[0, : normal.windows.shape[1]].copy()
-        magnitudes[NOVELTY] = kernels.novelty(
+        magnitudes[NOVELTY] = neighbours.novelty(
             window, normal.windows[0], normal.known[0, 0], np.empty(REFERENCES, np.float32)
         )
         found.append(np.abs(magnitudes))
@@ -330,9 +330,11 @@ def test_what_is_to_come_is_as_rare_as_the_past_says(kind: str) -> None:
 
 def test_the_expected_value_between_history_and_forecast() -> None:
     values, table = np.array([1.0, 2.0]), np.array([10.0, 20.0, 30.0])
-    found = [calibration.interpolated(values, table, 0.5, cell, 4) for cell in (4, 5, 6, 7)]
-    assert found == [1.0, 2.0, 10.5, 20.5]
-    assert np.isnan(calibration.interpolated(values, table, 0.5, 3, 4))
+    for begin, cells in ((-1, 5), (0, 4), (1, 3), (2, 2), (5, 4), (-9, 3)):
+        row = np.empty(cells)
+        calibration._expect(values, table, 0.5, begin, 4, row)
+        wanted = [np.nan] * 9 + [1.0, 2.0, 10.5, 20.5, 30.5, 10.5, 20.5, 30.5, 10.5]
+        np.testing.assert_array_equal(row, wanted[9 + begin : 9 + begin + cells])
 
 
 def test_heavier_tails_give_a_wider_band() -> None:
@@ -510,11 +512,13 @@ def test_deviations_of_the_past_are_in_the_scales_of_the_fold(exponent: float) -
     x, expected = rng.normal(100, 60, 400), rng.normal(100, 60, 400)
     x[::7], expected[::11] = np.nan, np.nan
     growth = np.array([exponent, 50.0])
-    z, wider = x - expected, np.empty(400)
-    kernels.widenings(expected, growth, wider)
-    calibration._in_scales(3.0, wider, z)
-    factors = np.array([kernels.widening(value, growth) for value in expected])
+    z, narrow = ((x - expected) / 3.0).astype(np.float32), np.empty(400, np.float32)
+    widths, slots = rng.choice([1.0, 2.5], 24), rng.integers(0, 24, 400, np.int32)
+    calibration._narrow(expected, growth, widths, slots, narrow)
+    calibration._clip(narrow, z)
+    factors = np.array([kernels.widening(value, growth) for value in expected]) * widths[slots]
     known = ~np.isnan(expected)
-    np.testing.assert_allclose(wider[known], factors[known], rtol=1e-12)
+    np.testing.assert_allclose(narrow[known], 1 / factors[known], rtol=1e-6)
     limit = kernels.Z_LIMIT
-    np.testing.assert_allclose(z, np.clip((x - expected) / (3.0 * factors), -limit, limit))
+    wanted = np.clip((x - expected) / (3.0 * factors), -limit, limit)
+    np.testing.assert_allclose(z, wanted, rtol=1e-6)

@@ -384,7 +384,8 @@ def test_an_offset_leaves_scores_unchanged(shift: float) -> None:
     moved = replace(samples, values=lower.values + shift)
     _, score = column(scored(lower, start, free), "score", A)
     _, other = column(scored(moved, start, free), "score", A)
-    np.testing.assert_allclose(other, score, rtol=1e-6, atol=1e-6)
+    # The fit is made in float32: its last digit is one of the values, not of their deviations.
+    np.testing.assert_allclose(other, score, rtol=1e-4, atol=1e-5)
 
 
 def test_input_is_not_changed_and_results_repeat() -> None:

@@ -305,11 +305,24 @@ def test_any_series_has_a_defined_fit(name: str, days: float) -> None:
         assert np.isfinite(base.table[0]).all()
 
 
-@pytest.mark.parametrize("value", [0.0, 7.0, -3.0, 1e300, -1e300, 1e-300])
-def test_a_constant_is_expected_exactly(value: float) -> None:
+@pytest.mark.parametrize("value", [0.0, 7.0, -3.0, 0.1, 1e9 + 1, 1e300, -1e300, 1e-300])
+def test_a_constant_is_expected_as_it_is(value: float) -> None:
     base = fitted(np.full(len(MONTH), value))
-    # A blend of equals is equal but for the rounding of its weights.
-    np.testing.assert_allclose(forecast(base, ahead(7, 28)), value, rtol=1e-12, atol=0)
+    # But for the last digit of a float32, and what is too small for one.
+    np.testing.assert_allclose(forecast(base, ahead(7, 28)), value, rtol=1e-7, atol=1e-40)
+    assert abs(forecast(base, ahead(7, 28)) - value).max() <= 1e-4 * base.scale[0]
+
+
+def test_one_absurd_sample_sets_no_unit() -> None:
+    """The fit is made in a smaller range than samples have."""
+    usual = traffic(MONTH)
+    base, absurd = (fitted(np.where(np.arange(len(MONTH)) == at, 1e300, usual)) for at in (-1, 99))
+    coming = ahead(7, 28)
+    np.testing.assert_allclose(forecast(absurd, coming), forecast(base, coming), rtol=0.01)
+    assert absurd.scale[0] == pytest.approx(base.scale[0], rel=0.1)
+    huge = fitted(1e306 * usual)
+    np.testing.assert_allclose(forecast(huge, coming) / 1e306, forecast(base, coming), rtol=1e-3)
+    assert huge.scale[0] / 1e306 == pytest.approx(base.scale[0], rel=1e-3)
 
 
 def test_zeros_with_rare_counts_are_expected_to_be_zero() -> None:
@@ -427,12 +440,12 @@ def test_other_profile_grids(profile: int) -> None:
 def test_an_error_that_each_week_has_is_no_incident() -> None:
     """What comes back counts in full, what one week has does not."""
     day, week = 24, 7 * 24
-    errors = np.full(4 * week, 0.1)
+    errors = np.full(4 * week, 0.5, np.float32)
     errors[::5] = np.nan
-    assert experts._every_week(errors, week) == 0.1
+    assert experts._every_week(errors, week) == 0.5
     errors[2 * week + 3] = 500.0
-    assert experts._every_week(errors, week) == 0.1
-    errors[2 * week + 3] = 0.1
+    assert experts._every_week(errors, week) == 0.5
+    errors[2 * week + 3] = 0.5
     errors[6::week] = [50.0, 70.0, 40.0, 60.0]
     assert experts._every_week(errors, week) == 40.0
     errors[:week] = np.nan

@@ -1,21 +1,27 @@
-"""The seven experts of the default model: what each expects, and how far it is believed.
+"""The six experts of the default model: what each expects, and how far it is believed.
 
 The level of the last day alone; that level plus the median of the same slot of the last seven days
 or four weeks, each smoothed over neighbouring slots or not; and the level times the median ratio
-of that slot, for seasons that grow with the level. Letters: E experts, T samples, P slots a week.
+of that slot of the week (of the day, while two weeks are all there is), for seasons that grow with
+the level. Letters: E experts, T samples, P slots a week.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from detector import histograms, medians
-from detector.kernels import jit
+from detector.kernels import Single, jit
+from detector.networks import MISSING, N
 from detector.series import Float
 
-EXPERTS = 7
+EXPERTS = 6
 # Cycles a profile remembers.
 DAYS, WEEKS = 7, 4
+# Up to so many weeks a ratio is one by slot of the day.
+YOUNG_WEEKS = 2
 # Neighbouring slots pooled on each side: a quarter of an hour in all at a minute's grid, about
 # half an hour at five minutes.
 MOST_POOLED = 7
@@ -27,7 +33,7 @@ ERROR_CAP = 5.0
 # Days after which a past error counts half.
 ERROR_HALF_LIFE = 7.0
 # No error is larger, so that nothing times zero is zero.
-LARGEST = 1e308
+LARGEST = 1e32
 # Older ones do not count at all.
 ERROR_DAYS = 28
 # Share of positive samples from which seasons may grow with the level.
@@ -40,20 +46,20 @@ ENOUGH_BLOCKS = 4
 
 @jit
 def forecasts_of(
-    x: Float,
+    x: Single,
     day: int,
     week: int,
     level: int,
     block: int,
     slope: float,
-    forecasts: Float,
-    latest: Float,
+    forecasts: Single,
+    latest: Single,
 ) -> None:
     """Write each expert's left-out forecasts and its table.
 
     Parameters
     ----------
-    x : float64[T]
+    x : float32[T]
         Samples in whole weeks.
     day, week : int
         Samples of each.
@@ -61,20 +67,20 @@ def forecasts_of(
         Blocks that make a level, and samples of a block.
     slope : float
         Steady move of a week.
-    forecasts : float64[E, T]
+    forecasts : float32[E, T]
         Output; NaN where an expert has no say.
-    latest : float64[E, P]
+    latest : float32[E, P]
         Output: what each expects next, by slot.
     """
     n = x.shape[0]
     per_week = week // day
-    smooth = np.empty(n)
+    smooth = np.empty(n, np.float32)
     medians.running_mean(x, min(day // 96, MOST_POOLED), smooth)
     blocks = n // block
     skip = n - blocks * block
-    levels = np.empty(blocks + 1)
-    day_table = np.empty(day)
-    spare = np.empty(n)
+    levels = np.empty(blocks + 1, np.float32)
+    day_table = np.empty(day, np.float32)
+    spare = np.empty(n, np.float32)
 
     medians.trailing_levels(medians.block_medians(x, block), level, level // ENOUGH_BLOCKS, levels)
     _spread_levels(levels, block, skip, forecasts[0])
@@ -99,14 +105,16 @@ def forecasts_of(
             medians.cycle_medians(x, week, WEEKS, latest[e + 2])
             if n // week <= WEEKS:
                 # A median of one week more than what it is judged by lies half a week further back.
-                latest[e] += 0.5 * slope
-                latest[e + 2] += 0.5 * slope
-        hourly = medians.block_medians(x - forecasts[e], block)
+                _move(np.float32(0.5 * slope), latest[e])
+                _move(np.float32(0.5 * slope), latest[e + 2])
+        for t in range(n):
+            spare[t] = x[t] - forecasts[e, t]
+        hourly = medians.block_medians(spare, block)
         medians.trailing_levels(hourly, level, level // ENOUGH_BLOCKS, levels)
         _spread_levels(levels, block, skip, spare)
         for k in (e, e + 2):
-            forecasts[k] += spare
-            latest[k] += levels[blocks]
+            _add(spare, forecasts[k])
+            _move(levels[blocks], latest[k])
 
     positive = 0
     present = 0
@@ -117,29 +125,32 @@ def forecasts_of(
         # The level at the begin of a day is what a forecast for that day is made with.
         for d in range(0, n, day):
             level = forecasts[0, d]
-            limit = MOST_RATIO * level
+            limit = np.float32(MOST_RATIO) * level
             for t in range(d, d + day):
-                smooth[t] = smooth[t] / level if abs(smooth[t]) < limit else np.nan
-        medians.left_out_medians(smooth, day, DAYS, forecasts[5])
-        medians.cycle_medians(smooth, day, DAYS, day_table)
-        for w in range(per_week):
-            latest[5, w * day : (w + 1) * day] = day_table
-        medians.left_out_medians(smooth, week, WEEKS, forecasts[6])
-        medians.cycle_medians(smooth, week, WEEKS, latest[6])
-        for k in (5, 6):
-            for d in range(0, n, day):
-                forecasts[k, d : d + day] *= forecasts[0, d]
-            latest[k] *= own
-            latest[k, day:] += slope / per_week
-            # The level of now says little of the day after next, which may be a Monday.
-            latest[k, day + 1 :] = np.nan
+                smooth[t] = smooth[t] / level if abs(smooth[t]) < limit else MISSING
+        begun = 0
+        while begun < n and x[begun] != x[begun]:
+            begun += 1
+        young = n - begun <= YOUNG_WEEKS * week
+        period, most = (day, DAYS) if young else (week, WEEKS)
+        medians.left_out_medians(smooth, period, most, forecasts[5])
+        for d in range(0, n, day):
+            _grow(forecasts[0, d], forecasts[5, d : d + day])
+        # The level of now says little of the day after next, which may be a Monday.
+        latest[5, day + 1 :] = np.nan
+        tomorrow = latest[5, : day + 1]
+        medians.cycle_medians(smooth, period, most, tomorrow[:period])
+        if young:
+            tomorrow[day] = tomorrow[0]
+        _grow(own, tomorrow)
+        tomorrow[day:] += np.float32(slope / per_week)
     else:
-        forecasts[5:] = np.nan
-        latest[5:] = np.nan
+        forecasts[5] = np.nan
+        latest[5] = np.nan
 
 
 @jit
-def _spread_levels(levels: Float, block: int, skip: int, out: Float) -> None:
+def _spread_levels(levels: Single, block: int, skip: int, out: Single) -> None:
     """Give each sample the level of its block."""
     out[:skip] = np.nan
     for b in range((out.shape[0] - skip) // block):
@@ -147,7 +158,26 @@ def _spread_levels(levels: Float, block: int, skip: int, out: Float) -> None:
 
 
 @jit
-def weights_of(x: Float, forecasts: Float, day: int) -> Float:
+def _add(values: Single, out: Single) -> None:
+    # Loops in full: what numpy's operators become is general, and slower by half.
+    for t in range(out.shape[0]):
+        out[t] += values[t]
+
+
+@jit
+def _move(by: np.floating[Any], out: Single) -> None:
+    for t in range(out.shape[0]):
+        out[t] += by
+
+
+@jit
+def _grow(by: np.floating[Any], out: Single) -> None:
+    for t in range(out.shape[0]):
+        out[t] *= by
+
+
+@jit
+def weights_of(x: Single, forecasts: Single, day: int) -> Float:
     """Weight experts by the inverse of their error relative to the last-day level's.
 
     Each expert is compared on the samples it has a say on, at least half a day of them.
@@ -158,27 +188,18 @@ def weights_of(x: Float, forecasts: Float, day: int) -> Float:
     if not cap > 0.0:
         cap = np.inf
     # Without NaN and branches the sums become vector operations.
-    most = min(cap, LARGEST)
-    present = np.empty(n)
-    usual = np.empty(n)
-    for t in range(n):
-        present[t] = 1.0 if plain[t] == plain[t] else 0.0
-        usual[t] = plain[t] if plain[t] < most else most
-    ratio = np.full(EXPERTS, np.nan)
+    most = np.float32(min(cap, LARGEST))
+    usual = np.empty(n, np.float32)
+    counts = np.zeros(n, np.float32)
     days = n // day
+    for d in range(max(days - ERROR_DAYS, 0), days):
+        counts[d * day : (d + 1) * day] = 0.5 ** ((days - d) / ERROR_HALF_LIFE)
+    for t in range(n):
+        usual[t] = plain[t] if plain[t] < most else most
+        counts[t] = counts[t] if plain[t] == plain[t] else N[0]
+    ratio = np.full(EXPERTS, np.nan)
     for e in range(EXPERTS):
-        error = 0.0
-        base = 0.0
-        common = 0.0
-        for d in range(max(days - ERROR_DAYS, 0), days):
-            of_day = slice(d * day, (d + 1) * day)
-            day_error, day_base, day_common = _errors(
-                x[of_day], forecasts[e, of_day], present[of_day], usual[of_day], most
-            )
-            common += day_common
-            fade = 0.5 ** ((days - d) / ERROR_HALF_LIFE)
-            error += fade * day_error
-            base += fade * day_base
+        error, base, common = _errors(x, forecasts[e], counts, usual, most)
         if common > 0 and (e == 0 or 2 * common >= day):
             tiny = 1e-9 * cap if cap < np.inf else 1e-300
             ratio[e] = (error + tiny) / (base + tiny)
@@ -194,14 +215,12 @@ def weights_of(x: Float, forecasts: Float, day: int) -> Float:
 
 
 @jit
-def _every_week(errors: Float, week: int) -> float:
+def _every_week(errors: Single, week: int) -> float:
     """Largest error that each week has, of two or more; 0 where none is known."""
     least = np.inf
     weeks = 0
     for w in range(errors.shape[0] // week):
-        most = 0.0
-        for t in range(w * week, (w + 1) * week):
-            most = errors[t] if errors[t] > most else most
+        most = histograms.largest_of(errors[w * week : (w + 1) * week])
         if most > 0.0:
             weeks += 1
             least = min(least, most)
@@ -210,26 +229,25 @@ def _every_week(errors: Float, week: int) -> float:
 
 @jit
 def _errors(
-    x: Float, forecast: Float, present: Float, usual: Float, most: float
-) -> tuple[float, float, float]:
+    x: Single, forecast: Single, counts: Single, usual: Single, most: np.float32
+) -> tuple[np.float32, np.float32, np.float32]:
     """Return summed errors of a forecast and of the level, and the samples that have both.
 
     Parameters
     ----------
-    x, forecast : float64[D]
-    present, usual : float64[D]
-        1 where the level has an error, and that error, no more than `most`; 0 where it has none.
-    most : float
+    x, forecast : float32[T]
+    counts, usual : float32[T]
+        How much the error of the level counts, nothing where there is none, and that error, no
+        more than `most`.
+    most : float32
         Errors beyond it count as much.
     """
-    error = 0.0
-    base = 0.0
-    common = 0.0
+    error, base, common = N[0], N[0], N[0]
     for t in range(x.shape[0]):
         v = abs(x[t] - forecast[t])
-        both = present[t] if v == v else 0.0
+        count = counts[t] if v == v else N[0]
         v = v if v < most else most
-        error += both * v
-        base += both * usual[t]
-        common += both
+        error += count * v
+        base += count * usual[t]
+        common += N[1] if count > N[0] else N[0]
     return error, base, common

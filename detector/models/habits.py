@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from detector import histograms, kernels
-from detector.kernels import jit
+from detector.kernels import Single, jit
 from detector.models.experts import WEEKS
 from detector.series import Float
 
@@ -21,7 +21,7 @@ PUNCTUAL, PUNCTUAL_WEEKS = 9.0, 3
 
 
 @jit
-def punctual(x: Float, padding: int, first: int, week: int, expected: Float, table: Float) -> None:
+def punctual(x: Single, padding: int, first: int, week: int, expected: Float, table: Float) -> None:
     """Add to a slot of the week what each week had there beyond the blend, in place.
 
     The experts are weighted for all slots alike, and a job of an hour a week has no say. What is
@@ -31,24 +31,26 @@ def punctual(x: Float, padding: int, first: int, week: int, expected: Float, tab
     if weeks < PUNCTUAL_WEEKS:
         return
     begin = x.shape[0] - weeks * week
-    r = np.full((weeks, week), np.nan)
+    r = np.full((weeks, week), np.nan, np.float32)
+    known = np.zeros(week, np.int32)
+    least = np.full(week, np.inf, np.float32)
+    most = np.full(week, -np.inf, np.float32)
     for w in range(weeks):
+        missing = min(max(padding - begin - w * week, 0), week)
+        here, row = x[begin + w * week + missing :], r[w, missing:]
+        foreseen = expected[begin + w * week + missing - padding :]
+        for i in range(row.shape[0]):
+            row[i] = here[i] - foreseen[i]
+        row = r[w]
         for i in range(week):
-            t = begin + w * week + i
-            if t >= padding:
-                r[w, i] = x[t] - expected[t - padding]
+            v = row[i]
+            known[i] += v == v
+            least[i] = v if v < least[i] else least[i]
+            most[i] = v if v > most[i] else most[i]
     far = PUNCTUAL * histograms.positive_quantile(np.abs(r).ravel(), 0.5)
     for i in range(week):
-        known = 0
-        least = np.inf
-        most = -np.inf
-        for w in range(weeks):
-            v = r[w, i]
-            known += v == v
-            least = v if v < least else least
-            most = v if v > most else most
-        more = max(least, 0.0) if least > far else (min(most, 0.0) if most < -far else 0.0)
-        if more != 0.0 and known >= PUNCTUAL_WEEKS:
+        if (least[i] > far or most[i] < -far) and known[i] >= PUNCTUAL_WEEKS:
+            more = least[i] if least[i] > far else most[i]
             table[(first + i) % week] += more
             for w in range(weeks):
                 t = begin + w * week + i
@@ -57,7 +59,7 @@ def punctual(x: Float, padding: int, first: int, week: int, expected: Float, tab
 
 
 @jit
-def slope_of(daily: Float) -> float:
+def slope_of(daily: Single) -> float:
     """Return how far the daily medians move in a week, where they have steadily moved one way.
 
     The smaller of what they usually moved from day to day, times seven, and from week to week, in

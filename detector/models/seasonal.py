@@ -1,6 +1,6 @@
 """The default model: a blend of robust day and week profiles with the level of the last day.
 
-Seven experts give an expected value: the level of the last day alone; that level plus the median
+Six experts give an expected value: the level of the last day alone; that level plus the median
 of the same slot of the last seven days or four weeks, each smoothed over neighbouring slots or
 not; and the level times the median ratio of that slot, for seasons that grow with the level.
 They are blended by their past error. Each past sample is judged with its own cycle left out and
@@ -14,11 +14,12 @@ import math
 import numpy as np
 
 from detector import histograms, kernels, medians
-from detector.kernels import jit
+from detector.kernels import Single, jit
 from detector.medians import TILE
 from detector.models.baseline import DAY, WEEK, Baseline, level_blocks
 from detector.models.experts import EXPERTS, forecasts_of, weights_of
 from detector.models.habits import punctual, slope_of
+from detector.networks import MISSING, N
 from detector.series import Float, SeriesMatrix
 
 # The scale is a standard deviation of two weeks, winsorised at this quantile of |residual|.
@@ -33,6 +34,9 @@ LEAST_GROWTH = 1.3
 LEAST_EXPONENT = 0.5
 # What is compared is the tail: nights with a quiet middle and loud bursts are no quiet nights.
 GROWTH_QUANTILE = 0.98
+# The fit is made in float32, whose last digit is far below the floors of the scale: of values no
+# larger than that, in units of a power of two where they are.
+LARGEST, MOST_HALVINGS = 1e30, 1000
 # A series says nothing before it has been seen for a day, in at least this many samples.
 LEAST_SECONDS = DAY
 LEAST_SAMPLES = 20
@@ -67,13 +71,16 @@ def fit(history: SeriesMatrix) -> Baseline:
     reference = np.full((count, 2), np.nan)
     slope = np.zeros(count)
     # Rows of all experts are large enough to be mapped anew each time: the series share them.
-    forecasts, latest = np.empty((EXPERTS, samples + padding)), np.empty((EXPERTS, week))
+    forecasts = np.empty((EXPERTS, samples + padding), np.float32)
+    latest = np.empty((EXPERTS, week), np.float32)
     known = np.isfinite(history.values)
     number = known.sum(axis=1)
-    seconds = np.zeros(count)
+    if samples:
+        last = samples - 1 - known[:, ::-1].argmax(axis=1)
+        seconds = np.where(number, last - known.argmax(axis=1), 0) * float(history.step)
+    else:
+        seconds = np.zeros(count)
     for s in np.flatnonzero(number):
-        seen = np.flatnonzero(known[s])
-        seconds[s] = (seen[-1] - seen[0]) * history.step
         fit_series(
             history.values[s], padding, first, day, block, table[s], blocks[s], expected[s],
             scale[s : s + 1], growth[s], reference[s], slope[s : s + 1], forecasts, latest,
@@ -109,8 +116,8 @@ def fit_series(
     growth: Float,
     reference: Float,
     slope: Float,
-    forecasts: Float,
-    latest: Float,
+    forecasts: Single,
+    latest: Single,
 ) -> None:
     """Fit one series; outputs as in `Baseline`, NaN on entry.
 
@@ -125,55 +132,74 @@ def fit_series(
         Samples per day D.
     block : int
         Samples whose median counts for the level.
-    forecasts, latest : float64[E, padding + T], float64[E, P]
+    forecasts, latest : float32[E, padding + T], float32[E, P]
         Scratch.
     """
     week = 7 * day
     n = values.shape[0] + padding
-    x = np.full(n, np.nan)
+    x = np.full(n, np.nan, np.float32)
     x[padding:] = values
+    unit = 1.0
+    if histograms.largest_of(np.abs(x)) > LARGEST:
+        unit = _unit(values)
+        values = np.clip(values * unit, -LARGEST, LARGEST)
+        x[padding:] = values
     daily = medians.block_medians(medians.block_medians(x, block), max(day // block, 1))
     slope[0] = slope_of(daily)
     forecasts_of(x, day, week, blocks.shape[0], block, slope[0], forecasts, latest)
 
     weight = weights_of(x, forecasts, day)
-    _blend(forecasts[:, padding:], weight, expected)
+    _blend(forecasts, padding, weight, expected)
     blended = np.empty(week)
-    _blend(latest, weight, blended)
-    for i in range(week):
-        table[(first + i) % week] = blended[i]
+    _blend(latest, 0, weight, blended)
+    table[first:] = blended[: week - first]
+    table[:first] = blended[week - first :]
 
     punctual(x, padding, first, week, expected, table)
 
     last = np.empty(blocks.shape[0] * block)
     for i in range(last.shape[0]):
         t = n - last.shape[0] + i
-        last[i] = x[t] - table[(first + t) % week] + slope[0] if t >= 0 else np.nan
+        known = t >= padding
+        last[i] = values[t - padding] - table[(first + t) % week] + slope[0] if known else np.nan
     blocks[:] = medians.block_medians(last, block)
     recent = max(n - padding - SCALE_DAYS * day, 0)
     _growth(values[recent:], expected[recent:], growth)
     scale[0] = _scale(x, values[recent:], expected[recent:], growth, day)
     _reference(daily, reference)
+    if unit != 1.0:
+        for out in (table, blocks, expected, scale, reference, slope, growth[1:]):
+            out *= 1.0 / unit
 
 
 @jit
-def _blend(rows: Float, weight: Float, out: Float) -> None:
-    """Mean of the experts' rows by their weights, NaN where no expert says anything."""
-    total = np.empty(TILE)
+def _unit(values: Float) -> float:
+    """A power of two that brings the middle of the absolute values into the range of float32.
+
+    Not the largest of them: one absurd sample sets no unit, and is cut off.
+    """
+    middle = kernels.quantile(np.abs(values[~np.isnan(values)]), 0.5)
+    return 0.5 ** min(math.ceil(math.log2(middle)), MOST_HALVINGS) if middle > LARGEST else 1.0
+
+
+@jit
+def _blend(rows: Single, first: int, weight: Float, out: Float) -> None:
+    """Mean of the experts' rows by their weights, from the first place on, NaN where all are."""
+    total = np.empty(TILE, np.float32)
     for begin in range(0, out.shape[0], TILE):
         part = out[begin : begin + TILE]
         part[:] = 0.0
         total[:] = 0.0
         for e in range(EXPERTS):
-            row = rows[e, begin : begin + TILE]
-            w = weight[e]
+            row = rows[e, first + begin :]
+            w = np.float32(weight[e])
             if w > 0.0:
                 for t in range(part.shape[0]):
                     known = row[t] == row[t]
-                    total[t] += w if known else 0.0
-                    part[t] += w * row[t] if known else 0.0
+                    total[t] += w if known else N[0]
+                    part[t] += w * row[t] if known else N[0]
         for t in range(part.shape[0]):
-            part[t] = part[t] / total[t] if total[t] > 0.0 else np.nan
+            part[t] = part[t] / total[t] if total[t] > N[0] else MISSING
 
 
 @jit
@@ -181,8 +207,8 @@ def _growth(x: Float, expected: Float, growth: Float) -> None:
     """Choose how the scale follows the expected value: the usual residuals of its low and high
     third tell."""
     n = x.shape[0]
-    e = np.empty(n)
-    r = np.empty(n)
+    e = np.empty(n, np.float32)
+    r = np.empty(n, np.float32)
     m = 0
     for t in range(n):
         # Written either way, and over again where it does not count, as in the loops below: a
@@ -209,10 +235,10 @@ def _growth(x: Float, expected: Float, growth: Float) -> None:
 
 
 @jit
-def _where(e: Float, least: float, most: float, r: Float) -> tuple[Float, Float]:
+def _where(e: Single, least: float, most: float, r: Single) -> tuple[Single, Single]:
     """What of `e` lies between two values, both included, and what `r` is there."""
-    found = np.empty(e.shape[0])
-    beside = np.empty(e.shape[0])
+    found = np.empty(e.shape[0], np.float32)
+    beside = np.empty(e.shape[0], np.float32)
     m = 0
     for t in range(e.shape[0]):
         found[m] = e[t]
@@ -222,12 +248,14 @@ def _where(e: Float, least: float, most: float, r: Float) -> tuple[Float, Float]
 
 
 @jit
-def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> float:
+def _scale(x: Single, last: Float, expected: Float, growth: Float, day: int) -> float:
     """Return the winsorised standard deviation of the residuals, not below the floors of x."""
     n = x.shape[0]
-    a = np.abs(last - expected)
+    a = np.empty(last.shape[0], np.float32)
+    for t in range(a.shape[0]):
+        a[t] = abs(last[t] - expected[t])
     if growth[0] > 0.0:
-        wider = np.empty(a.shape[0])
+        wider = np.empty(a.shape[0], np.float32)
         kernels.widenings(expected, growth, wider)
         a /= wider
     cap = histograms.positive_quantile(a, WINSOR_QUANTILE)
@@ -235,12 +263,13 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
         return np.nan
     known = histograms.known_in(a)
     # Squares of shares: those of the values themselves would leave the floating range.
-    power = 0.0
+    power = N[0]
     if cap > 0.0:
+        unit = np.float32(1.0 / cap)
         for t in range(a.shape[0]):
-            share = a[t] / cap
-            share = share if share < 1.0 else 1.0
-            power += share * share if a[t] == a[t] else 0.0
+            share = a[t] * unit
+            share = share if share < N[1] else N[1]
+            power += share * share if a[t] == a[t] else N[0]
     week = x[max(n - 7 * day, 0) :]
     week = week[~np.isnan(week)]
     if week.shape[0] == 0:
@@ -256,7 +285,7 @@ def _scale(x: Float, last: Float, expected: Float, growth: Float, day: int) -> f
 
 
 @jit
-def _reference(daily: Float, reference: Float) -> None:
+def _reference(daily: Single, reference: Float) -> None:
     """Median and robust spread of the daily medians."""
     daily = daily[~np.isnan(daily)]
     if daily.shape[0] > 0:
