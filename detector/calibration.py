@@ -49,7 +49,7 @@ from detector.tails import LEAST_DECADE, LEAST_OF_HOURS, LEAST_OF_LEANINGS, fit_
 # Samples of the past at which calibration and prior weigh a quarter and three quarters.
 TRUST_SAMPLES = 300
 # What the band's edge scores is at most this much above 1, where some deviation does.
-BAND_ERROR, BAND_TRIALS = 0.005, 12
+BAND_ERROR, BAND_TRIALS = 0.01, 12
 
 
 @jit
@@ -227,8 +227,11 @@ def _fit_band(normal: Normal, state: State, s: int, distances: Single) -> None:
             normal.band[s, side] = np.inf
             continue
         moved = 0.0
-        for _ in range(BAND_TRIALS):
+        for k in range(BAND_TRIALS):
             middle = low - under * (high - low) / (over - under)
+            if side == 1 and k == 0 and normal.band[s, 0] < Z_LIMIT:
+                # Both sides are alike.
+                middle = math.log1p(normal.band[s, 0])
             off = held_score(sign * math.expm1(middle), normal, s, width, distances) - aim
             if off < 0.0:
                 low, under = middle, off

@@ -14,12 +14,13 @@ Letters: S series, T steps, R samples of the calibration window, C channels.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from detector import names
 from detector.kernels import jit
+from detector.networks import N
 from detector.series import Float, Int
 
 SPIKE, JUMP, SUSTAINED, TREND, SPREAD, NOVELTY, SHAPE, UNREST = range(len(names.CHANNELS))
@@ -43,11 +44,11 @@ SHAPE_SECONDS = 1800
 SHAPE_GRID = 900
 # Unrest is an exponential mean with half the course as its time constant, of deviations of so many
 # scales at most.
-UNREST_MOST = 10.0
+UNREST_MOST: Any = np.float32(10.0)
 # The last hour leans to where the exponential mean of its deviations is, with this time constant in
 # seconds (two steps at least), of so many scales at most: what is larger speaks for itself.
 LEAN_SECONDS = 3600
-LEAN_MOST = 3.0
+LEAN_MOST: Any = np.float32(3.0)
 # A day's level this many usual deviations from that of the weeks is the edge of normal.
 TREND_EDGE = 5.0
 
@@ -249,7 +250,8 @@ def restless(unrest: float, z: float, fade: float) -> float:
     """The unrest after one more deviation of `z` scales."""
     size = abs(z)
     size = size if size < UNREST_MOST else UNREST_MOST
-    return (1.0 - fade) * unrest + fade * size
+    faded: float = (N[1] - fade) * unrest + fade * size
+    return faded
 
 
 @jit
@@ -257,7 +259,8 @@ def leant(lean: float, z: float, fade: float) -> float:
     """The lean after one more deviation of `z` scales."""
     size = z if z < LEAN_MOST else LEAN_MOST
     size = size if size > -LEAN_MOST else -LEAN_MOST
-    return (1.0 - fade) * lean + fade * size
+    faded: float = (N[1] - fade) * lean + fade * size
+    return faded
 
 
 @jit

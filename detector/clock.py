@@ -52,12 +52,13 @@ def fit_widths(
         return
     n = days * day
     begin = x.shape[0] - n
+    x, expected = x[begin:], expected[begin:]
     wider = np.empty(n, np.float32)
-    kernels.widenings(expected[begin:], growth, wider)
+    kernels.widenings(expected, growth, wider)
     share = 1.0 / scale
     deviation = np.empty(n, np.float32)
     for t in range(n):
-        deviation[t] = abs(x[begin + t] - expected[begin + t]) * share
+        deviation[t] = abs(x[t] - expected[t]) * share
     for t in range(n):
         v = deviation[t] / wider[t]
         deviation[t] = v if v == v else UNKNOWN

@@ -57,12 +57,7 @@ def fit_reach(x: Float, day: int, sensitivity: float, reach: Float) -> None:
     lowest = np.empty(days)
     known = 0
     for d in range(days):
-        high = -np.inf
-        low = np.inf
-        for t in range(max(x.shape[0] - (d + 1) * day, 0), x.shape[0] - d * day):
-            v = x[t]
-            high = v if v > high else high
-            low = v if v < low else low
+        low, high = kernels.range_of(x[max(x.shape[0] - (d + 1) * day, 0) : x.shape[0] - d * day])
         if high >= low:
             highest[known] = high
             lowest[known] = low
@@ -177,16 +172,29 @@ def fit_patience(x: Float, day: int, sensitivity: float) -> tuple[float, int]:
     n = x.shape[0]
     days = -(-n // day)
     longest = np.zeros(days)
+    before = np.empty(n)
     last = np.nan
+    for t in range(n):
+        before[t] = last
+        last = x[t] if x[t] == x[t] else last
     run = 0
     for d in range(days - 1, -1, -1):
-        most = 0
-        for t in range(max(n - (d + 1) * day, 0), n - d * day):
-            v = x[t]
-            known = v == v
-            run = run + 1 if v == last else (1 if known else run)
-            last = v if known else last
-            most = run if known and run > most else most
+        begin, end = max(n - (d + 1) * day, 0), n - d * day
+        here, earlier = x[begin:end], before[begin:end]
+        some = 0
+        equal = 0
+        for t in range(here.shape[0]):
+            some += here[t] == here[t]
+            equal += here[t] == earlier[t]
+        most = 1 if some > 0 else 0
+        if equal > 0:
+            for t in range(here.shape[0]):
+                if here[t] == here[t]:
+                    run = run + 1 if here[t] == earlier[t] else 1
+                    most = max(most, run)
+        elif some > 0:
+            # As it is on most days of most series.
+            run = 1
         longest[d] = most
     known = longest[longest > 0.0]
     if known.shape[0] == 0:

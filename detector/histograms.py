@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from detector.kernels import Single, jit, quantile
+from detector.kernels import Real, Single, jit, quantile
+from detector.series import Float
 
 # Quantiles are those of a histogram over the bits of a float32: 32 buckets an octave.
 BUCKETS = 1280
@@ -18,6 +19,9 @@ FIRST_BUCKET = (127 - 20) << 5
 SHIFT = 18
 # As many values are counted in sixteen bits.
 COUNTED = 2**14
+# What counts beside float32.
+ZERO: Any = np.float32(0.0)
+ONE: Any = np.float32(1.0)
 # Bits of infinity, and all but that of the sign.
 INFINITY, UNSIGNED = np.int32(0x7F800000), np.int32(0x7FFFFFFF)
 
@@ -85,11 +89,24 @@ def _below(buckets: np.ndarray, bucket: int) -> int:
 @jit
 def known_in(values: Single) -> int:
     """How many values are not NaN."""
-    # By index: a loop over the values themselves does not become vector operations.
-    known = 0
+    # In float32, as wide as the values, and exact up to millions; by index, or it would be no
+    # vector operation.
+    known = ZERO
     for i in range(values.shape[0]):
-        known += values[i] == values[i]
-    return known
+        known += ONE if values[i] == values[i] else ZERO
+    return int(known)
+
+
+@jit
+def known_of(values: Real) -> Real:
+    """The values that are not NaN, in order."""
+    found = np.empty(values.shape[0], values.dtype)
+    m = 0
+    for i in range(values.shape[0]):
+        # Written either way, and over again where it is missing: a branch would cost more.
+        found[m] = values[i]
+        m += values[i] == values[i]
+    return found[:m]
 
 
 @jit
@@ -119,14 +136,26 @@ def positive_quantile(values: Single, q: float) -> float:
     That of a histogram over forty octaves below the largest value; where it lies below them all,
     it is searched for exactly.
     """
+    return float(positive_quantiles(values, np.array([q]))[0])
+
+
+@jit
+def positive_quantiles(values: Single, shares: Float) -> Float:
+    """Some quantiles as `positive_quantile` has each; float64[Q] for float64[Q]."""
+    found = np.full(shares.shape[0], np.nan)
     largest = largest_of(values)
     if math.isnan(largest):
-        return np.nan
+        return found
     unit: Any = np.float32(2.0**20 / largest if largest > 0.0 else 0.0)
     if not 0.0 < unit < np.inf:
-        return quantile(values[~np.isnan(values)], q)
+        for k in range(shares.shape[0]):
+            found[k] = quantile(known_of(values), shares[k])
+        return found
     scaled = np.empty(values.shape[0], np.float32)
     for i in range(values.shape[0]):
         scaled[i] = values[i] * unit
-    found = histogram_quantile(buckets_of(scaled), q) / unit
-    return found if found > 0.0 else quantile(values[~np.isnan(values)], q)
+    buckets = buckets_of(scaled)
+    for k in range(shares.shape[0]):
+        inside = histogram_quantile(buckets, shares[k]) / unit
+        found[k] = inside if inside > 0.0 else quantile(known_of(values), shares[k])
+    return found

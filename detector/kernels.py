@@ -45,6 +45,8 @@ LOG_SERIES = tuple(
 # Bins in which values are counted before some of them are put in order.
 BINS = 512
 LEAST_POWER = 1e-290  # A sum of squares below has lost its digits: there is no variation.
+# Values that are compared side by side.
+LANES = 16
 # Samples of a series that are in the fastest cache together with what is made of them.
 PIECE = 1024
 
@@ -66,6 +68,24 @@ def quantile(values: Real, q: float) -> float:
 
 
 @jit
+def range_of(values: Real) -> tuple[Any, Any]:
+    """Smallest and largest value, NaN left out; infinity and minus infinity when there is none."""
+    # Side by side: a single extreme would wait for the comparison before it.
+    lows, highs = np.full(LANES, np.inf, values.dtype), np.full(LANES, -np.inf, values.dtype)
+    for begin in range(0, values.shape[0], LANES):
+        here = values[begin : begin + LANES]
+        for k in range(here.shape[0]):
+            v = here[k]
+            lows[k] = v if v < lows[k] else lows[k]
+            highs[k] = v if v > highs[k] else highs[k]
+    low, high = lows[0], highs[0]
+    for k in range(1, LANES):
+        low = lows[k] if lows[k] < low else low
+        high = highs[k] if highs[k] > high else high
+    return low, high
+
+
+@jit
 def three_quantiles(values: Real, low: float, middle: float, high: float) -> Float:
     """Three ascending quantiles, as `quantile` has each; float64[3].
 
@@ -83,11 +103,7 @@ def three_quantiles(values: Real, low: float, middle: float, high: float) -> Flo
     for k in range(3):
         places[2 * k] = int(at[k])
         places[2 * k + 1] = min(int(at[k]) + 1, n - 1)
-    least = values[0]
-    most = values[0]
-    for t in range(n):
-        least = values[t] if values[t] < least else least
-        most = values[t] if values[t] > most else most
+    least, most = range_of(values)
     unit = (BINS - 1) / (most - least)
     if not 0.0 < unit < np.inf:
         # All the same, or a range that no float holds.

@@ -86,8 +86,8 @@ def measure(
         clean[k] = z[k] if z[k] == z[k] else np.float32(0.0)
     predicted = np.zeros(n, np.float32)
     normal.surprise[s] = _fit_jump(clean, z, normal.memory[s], predicted)
-    for c in (SPIKE, JUMP, SUSTAINED, SPREAD):
-        past[c] = np.nan
+    past[:, :SPREAD_STEPS] = np.nan
+    past[SPREAD] = np.nan
     _measure_levels(clean, z, predicted, normal.surprise[s], past)
     for k in range(min(ORDER, n)):
         state.recent[s, k] = clean[n - 1 - k]
@@ -96,7 +96,7 @@ def measure(
         clean, z, normal.fade[s], past[UNREST], leanings
     )
     _measure_leaning(clean, z, normal.lean[s], leanings)
-    rest = histograms.positive_quantile(past[UNREST], 0.5)
+    rest = histograms.positive_quantile(some_of(past[UNREST]), 0.5)
     normal.rest[s] = rest if rest == rest else 0.0
 
     known, state.last[s], places, steps = _steps(x, z, narrow, normal.scale[s])
@@ -151,16 +151,25 @@ def _measure_means(
 ) -> tuple[float, float]:
     """Write unrest and lean at each sample, NaN where no unrest is known; return the last of both.
 
-    In one pass, since each of them waits for the one before.
+    What each sample adds first, in vector operations; then both sums in one pass, since each of
+    them waits for the one before.
     """
-    unrest = 0.0
-    lean = 0.0
-    for k in range(z.shape[0]):
+    n = z.shape[0]
+    keep = np.empty(n, np.float32)
+    faded: Any = np.float32(fade[0])
+    leaned: Any = np.float32(fade[1])
+    for k in range(n):
         known = z[k] == z[k]
-        unrest = restless(unrest, clean[k], fade[0] if known else 0.0)
-        lean = leant(lean, clean[k], fade[1])
-        unrests[k] = unrest if known else np.nan
-        leans[k] = lean
+        unrests[k] = restless(N[0], clean[k], faded) if known else N[0]
+        keep[k] = N[1] - faded if known else N[1]
+        leans[k] = leant(N[0], clean[k], leaned)
+    unrest, lean, stay = 0.0, 0.0, 1.0 - fade[1]
+    for k in range(n):
+        unrest = unrest * keep[k] + unrests[k]
+        lean = lean * stay + leans[k]
+        unrests[k], leans[k] = unrest, lean
+    for k in range(n):
+        unrests[k] = unrests[k] if z[k] == z[k] else MISSING
     return unrest, lean
 
 
@@ -176,9 +185,18 @@ def _measure_leaning(clean: Single, z: Single, fitted: Float, leanings: Single) 
             total += means[k + i]
         both = leaning(total * FIFTH, here[k])
         here[k] = both if z[k] == z[k] else MISSING
-    unit = histograms.positive_quantile(leanings, LOW)
+    unit = histograms.positive_quantile(some_of(leanings), LOW)
     fitted[4] = max(unit, LEAST_LEANING) if unit == unit else 1.0
     leanings /= np.float32(fitted[4])
+
+
+@jit
+def some_of(means: Single) -> Single:
+    """One of four: means of an hour or more differ little from one step to the next."""
+    some = np.empty(means.shape[0] // 4, np.float32)
+    for i in range(some.shape[0]):
+        some[i] = means[4 * i + 3]
+    return some
 
 
 @jit
@@ -217,22 +235,25 @@ def _fit_jump(clean: Single, z: Single, memory: Float, predicted: Single) -> flo
         v = clean[k] if clean[k] < MOST_CLEAN else MOST_CLEAN
         clipped[k] = v if v > -MOST_CLEAN else -MOST_CLEAN
     kernels.autoregression(clipped, ORDER, memory)
+    weights = memory.astype(np.float32)
     for k in range(n):
         if math.isnan(z[k]):
-            clean[k] = 0.0
+            total = N[0]
             for i in range(min(ORDER, k)):
-                clean[k] += memory[i] * clean[k - 1 - i]
+                total += weights[i] * clean[k - 1 - i]
+            clean[k] = total
     for k in range(1, min(ORDER, n)):
         for i in range(k):
-            predicted[k] += memory[i] * clean[k - 1 - i]
+            predicted[k] += weights[i] * clean[k - 1 - i]
     # All weights of a sample in one pass: the constant count of them becomes straight code.
-    weights = memory.astype(np.float32)
     for k in range(n - ORDER):
         total = N[0]
         for i in range(ORDER):
             total += weights[i] * clean[k + ORDER - 1 - i]
         predicted[k + ORDER] = total
-    errors = np.abs(z - predicted)
+    errors = np.empty(n, np.float32)
+    for k in range(n):
+        errors[k] = abs(z[k] - predicted[k])
     errors[:ORDER] = np.nan
     cap = np.float32(histograms.positive_quantile(errors, 0.99))
     power = N[0]

@@ -243,26 +243,22 @@ def running_mean(x: Real, half: int, out: Real) -> None:
     n = x.shape[0]
     # A margin of nothing on both sides, so that every sample has all its neighbours.
     values = np.zeros(n + 2 * half, x.dtype)
-    known = np.zeros(n + 2 * half, np.int8)
+    known = np.zeros(n + 2 * half, np.float32)
     inner, there = values[half:], known[half:]
     for t in range(n):
         inner[t] = x[t] if x[t] == x[t] else N[0]
-        there[t] = x[t] == x[t]
+        there[t] = N[1] if x[t] == x[t] else N[0]
     total = np.empty(TILE, x.dtype)
-    number = np.empty(TILE, np.int8)
+    number = np.empty(TILE, np.float32)
     for begin in range(0, n, TILE):
         part = out[begin : begin + TILE]
         width = part.shape[0]
         total[:width] = values[begin : begin + width]
         number[:width] = known[begin : begin + width]
         for j in range(1, 2 * half, 2):
-            _add_two(values[begin + j :], total[:width])
-            _add_two(known[begin + j :], number[:width])
+            more, others = values[begin + j :], known[begin + j :]
+            for i in range(width):
+                total[i] += more[i] + more[i + 1]
+                number[i] += others[i] + others[i + 1]
         for i in range(width):
-            part[i] = total[i] / np.float32(number[i]) if number[i] > 0 else MISSING
-
-
-@jit
-def _add_two(values: np.ndarray, total: np.ndarray) -> None:
-    for i in range(total.shape[0]):
-        total[i] += values[i] + values[i + 1]
+            part[i] = total[i] / number[i] if number[i] > N[0] else MISSING

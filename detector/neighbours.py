@@ -13,6 +13,8 @@ from detector.kernels import Single, inlined, jit
 from detector.series import Float, Int
 
 INFINITE = np.float32(np.inf)
+# Windows compared side by side.
+TILE = 40
 
 
 @jit
@@ -101,37 +103,59 @@ def novelties(windows: Single, references: Single, begins: Int, distances: Singl
     references : float32[M, R]
         Windows of the past as columns.
     begins : int64[N]
-        The first window that each of the first N references is compared with: it is with all
-        from there on.
+        The first window that each of the first N references is compared with, ascending: it is
+        with all from there on.
     distances : float32[Q]
         Output; infinite where there are fewer than five references.
 
     Notes
     -----
-    O(M * N * Q) without a branch: the windows lie side by side, so both the sums and keeping the
-    five smallest of them are vector operations.
+    O(M * N * Q) without a branch: some windows lie side by side, so both the sums and keeping the
+    five smallest of them are vector operations. Later references than a window's are left out.
     """
     size, count = windows.shape
-    a, b, c = _endless(count), _endless(count), _endless(count)
-    d, e = _endless(count), _endless(count)
-    far = np.empty(count, np.float32)
-    for r in range(begins.shape[0]):
-        far[:] = np.float32(0.0)
-        for i in range(0, size - 1, 2):
-            u, v = references[i, r], references[i + 1, r]
-            for q in range(count):
-                f, g = windows[i, q] - u, windows[i + 1, q] - v
-                far[q] += f * f + g * g
-        if size % 2:
-            u = references[size - 1, r]
-            for q in range(count):
-                f = windows[size - 1, q] - u
-                far[q] += f * f
-        far[: begins[r]] = INFINITE
-        for q in range(count):
-            a[q], b[q], c[q], d[q], e[q] = _nearer(far[q], a[q], b[q], c[q], d[q], e[q])
-    for q in range(count):
-        distances[q] = math.sqrt(e[q])
+    quads = size // 4 * 4
+    here = np.zeros((size, TILE), np.float32)
+    a, b, c = _endless(TILE), _endless(TILE), _endless(TILE)
+    d, e, far = _endless(TILE), _endless(TILE), _endless(TILE)
+    for first in range(0, count, TILE):
+        end = min(first + TILE, count)
+        here[:, : end - first] = windows[:, first:end]
+        for nearest in (a, b, c, d, e):
+            nearest[:] = INFINITE
+        for r in range(begins.shape[0]):
+            if begins[r] >= end:
+                break
+            far[:] = np.float32(0.0)
+            # Four rows a pass: fewer passes over the distances.
+            for i in range(0, quads, 4):
+                _add_squares(here, references, i, r, far)
+            for i in range(quads, size - 1, 2):
+                u, v = references[i, r], references[i + 1, r]
+                for q in range(TILE):
+                    f, g = here[i, q] - u, here[i + 1, q] - v
+                    far[q] += f * f + g * g
+            if size % 2:
+                u = references[size - 1, r]
+                for q in range(TILE):
+                    f = here[size - 1, q] - u
+                    far[q] += f * f
+            for q in range(begins[r] - first):
+                far[q] = INFINITE
+            for q in range(TILE):
+                a[q], b[q], c[q], d[q], e[q] = _nearer(far[q], a[q], b[q], c[q], d[q], e[q])
+        for q in range(end - first):
+            distances[first + q] = math.sqrt(e[q])
+
+
+@inlined
+def _add_squares(windows: Single, references: Single, i: int, r: int, far: Single) -> None:
+    """Add to distances what four rows of windows differ from those of a reference."""
+    s, t, u, v = references[i, r], references[i + 1, r], references[i + 2, r], references[i + 3, r]
+    for q in range(TILE):
+        e, f = windows[i, q] - s, windows[i + 1, q] - t
+        g, h = windows[i + 2, q] - u, windows[i + 3, q] - v
+        far[q] += e * e + f * f + g * g + h * h
 
 
 @inlined

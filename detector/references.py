@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from detector import kernels, neighbours, tails
+from detector import histograms, kernels, neighbours, tails
 from detector.channels import (
     PRIOR,
     REFERENCES,
@@ -18,7 +18,7 @@ from detector.channels import (
     Normal,
     State,
 )
-from detector.kernels import Single, jit
+from detector.kernels import PIECE, Single, jit
 from detector.series import Float
 
 # Windows of the past that are compared with the references, to learn how far is usual.
@@ -73,7 +73,7 @@ def fit_courses(x: Float, profile: int, normal: Normal, state: State, s: int) ->
     if n < 2:
         return np.empty(0, np.float32)
     some = x[:: max(n // PLENTY, 1)]
-    low, middle, high = kernels.three_quantiles(some[~np.isnan(some)], 0.05, 0.5, 0.95)
+    low, middle, high = kernels.three_quantiles(histograms.known_of(some), 0.05, 0.5, 0.95)
     unit = max((high - low) / 3.3, normal.scale[s])
     normal.middle[s, 0] = middle
     normal.middle[s, 1] = unit
@@ -84,29 +84,26 @@ def fit_courses(x: Float, profile: int, normal: Normal, state: State, s: int) ->
         # The last one stands for a sample that is missing.
         last = x[t] if x[t] == x[t] else last
         known[t] = last
-    for t in range(n):
-        known[t] = scaled(known[t], centre)
-    sums = _running_sums(known)
     course = state.course[s]
     for i in range(course.shape[0]):
-        course[i] = known[max(n - 1 - i, 0)]
+        course[i] = scaled(known[max(n - 1 - i, 0)], centre)
     width = SHAPE_BLOCKS * size
     available = n - width
     if available < REFERENCES // 8 * size:
         return np.empty(0, np.float32)
     number = min(REFERENCES, available // size)
-    window = np.empty(SHAPE_BLOCKS)
+    means = _trailing_means(known, centre, size)
     courses = normal.courses[s]
     for r in range(number):
-        _course_at(sums, _place(r, number, width, available), size, window)
+        at = _place(r, number, width, available)
         for i in range(SHAPE_BLOCKS):
-            courses[i, r] = window[i]
+            courses[i, r] = means[at - i * size]
     normal.known[s, 1] = number
     queries = np.empty((SHAPE_BLOCKS, QUERIES), np.float32)
     for q in range(QUERIES):
-        _course_at(sums, max(_query(q, n), width - 1), size, window)
+        at = max(_query(q, n), width - 1)
         for i in range(SHAPE_BLOCKS):
-            queries[i, q] = window[i]
+            queries[i, q] = means[at - i * size]
     return _distances(queries, courses, number, width, n, 86_400 // profile)
 
 
@@ -151,24 +148,23 @@ def scaled(x: float, middle: Float) -> float:
 
 
 @jit
-def _running_sums(values: Float) -> Float:
-    """Sums of the first 0, 1, 2, ... values; float64[N + 1].
+def _trailing_means(values: Float, centre: Float, size: int) -> Single:
+    """Means of the `size` scaled values up to each, what `course_of` has of them; float32[N].
 
-    Four at a time: a sum waits for the one before.
+    The first, before which there are fewer, are too small.
     """
     n = values.shape[0]
-    sums = np.zeros(n + 1)
-    total = 0.0
-    for t in range(0, n - 3, 4):
-        a, b = values[t], values[t] + values[t + 1]
-        c = b + values[t + 2]
-        sums[t + 1], sums[t + 2], sums[t + 3] = total + a, total + b, total + c
-        total += c + values[t + 3]
-        sums[t + 4] = total
-    for t in range(n // 4 * 4, n):
-        total += values[t]
-        sums[t + 1] = total
-    return sums
+    parts = np.empty(n, np.float32)
+    means = np.zeros(n, np.float32)
+    for t in range(n):
+        parts[t] = scaled(values[t], centre) / size
+    for begin in range(0, n, PIECE):
+        for k in range(size):
+            first = max(begin, k)
+            earlier, here = parts[first - k :], means[first : begin + PIECE]
+            for i in range(here.shape[0]):
+                here[i] += earlier[i]
+    return means
 
 
 @jit
@@ -198,15 +194,3 @@ def course_evidence(
     course_of(course, window)
     far = neighbours.novelty(window, courses, known, distances)
     return float(tails.tail_evidence(far, tail, trust, PRIOR))
-
-
-@jit
-def _course_at(sums: Float, at: int, size: int, window: np.ndarray) -> None:
-    """Write the same means as `course_of`, from running sums, for the course that ends at `at`."""
-    share = 1.0 / size
-    end = sums[at + 1]
-    for i in range(SHAPE_BLOCKS):
-        at -= size
-        begin = sums[at + 1]
-        window[i] = (end - begin) * share
-        end = begin

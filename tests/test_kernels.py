@@ -184,6 +184,9 @@ def test_largest_and_known(values: list[float]) -> None:
     known = naive.known(single.tolist())
     same(np.array([histograms.largest_of(single)]), [max(known, default=NAN)])
     assert histograms.known_in(single) == len(known)
+    np.testing.assert_array_equal(histograms.known_of(single), np.array(known, np.float32))
+    low, high = kernels.range_of(single)
+    assert (low, high) == (min(known, default=np.inf), max(known, default=-np.inf))
 
 
 @examples(100)

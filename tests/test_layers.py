@@ -32,6 +32,7 @@ ORDER = [
         "histograms",
         "tails",
         "networks",
+        "neighbours",
         "medians",
         "models.baseline",
         "models.experts",

@@ -131,7 +131,7 @@ def test_a_line_that_wanders_is_held_to_one_level_at_a_time() -> None:
     assert flips.sum(axis=1).mean() < 10
 
 
-@pytest.mark.parametrize(("minutes", "told"), [(30, 0.15), (120, 0.05)])
+@pytest.mark.parametrize(("minutes", "told"), [(30, 0.15), (120, 0.05), (150, 0.05)])
 def test_a_job_that_comes_each_week_is_expected(minutes: int, told: float) -> None:
     """An hour of the week has no say in what all slots are blended by."""
     times = np.arange(WEEK - HISTORY, WEEK + 7 * DAY, MINUTE)

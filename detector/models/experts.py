@@ -47,6 +47,7 @@ ENOUGH_BLOCKS = 4
 @jit
 def forecasts_of(
     x: Single,
+    hourly: Single,
     day: int,
     week: int,
     level: int,
@@ -61,6 +62,8 @@ def forecasts_of(
     ----------
     x : float32[T]
         Samples in whole weeks.
+    hourly : float32[B]
+        Their block medians.
     day, week : int
         Samples of each.
     level, block : int
@@ -82,7 +85,7 @@ def forecasts_of(
     day_table = np.empty(day, np.float32)
     spare = np.empty(n, np.float32)
 
-    medians.trailing_levels(medians.block_medians(x, block), level, level // ENOUGH_BLOCKS, levels)
+    medians.trailing_levels(hourly, level, level // ENOUGH_BLOCKS, levels)
     _spread_levels(levels, block, skip, forecasts[0])
     for w in range(per_week):
         latest[0, w * day : (w + 1) * day] = levels[blocks] + w * slope / per_week
@@ -109,8 +112,8 @@ def forecasts_of(
                 _move(np.float32(0.5 * slope), latest[e + 2])
         for t in range(n):
             spare[t] = x[t] - forecasts[e, t]
-        hourly = medians.block_medians(spare, block)
-        medians.trailing_levels(hourly, level, level // ENOUGH_BLOCKS, levels)
+        above = medians.block_medians(spare, block)
+        medians.trailing_levels(above, level, level // ENOUGH_BLOCKS, levels)
         _spread_levels(levels, block, skip, spare)
         for k in (e, e + 2):
             _add(spare, forecasts[k])

@@ -10,6 +10,7 @@ import numpy as np
 from detector import histograms, kernels
 from detector.kernels import Single, jit
 from detector.models.experts import WEEKS
+from detector.networks import MISSING, N
 from detector.series import Float
 
 # A slope has been there for two weeks, each of whose days has moved by more than this share of
@@ -18,6 +19,7 @@ SLOPE_DAYS = 14
 STEADY = 0.5
 # What comes by the clock of the week has deviated by so many usual deviations in so many weeks.
 PUNCTUAL, PUNCTUAL_WEEKS = 9.0, 3
+HALF_HOURS = 7 * 48
 
 
 @jit
@@ -25,37 +27,74 @@ def punctual(x: Single, padding: int, first: int, week: int, expected: Float, ta
     """Add to a slot of the week what each week had there beyond the blend, in place.
 
     The experts are weighted for all slots alike, and a job of an hour a week has no say. What is
-    added is the smallest of the weeks' deviations, where all of three or more lie far on one side.
+    added is the smallest of the weeks' deviations, where all of three or more lie far on one side,
+    or their means of the half hour do.
     """
     weeks = min(x.shape[0] // week, WEEKS)
     if weeks < PUNCTUAL_WEEKS:
         return
     begin = x.shape[0] - weeks * week
     r = np.full((weeks, week), np.nan, np.float32)
-    known = np.zeros(week, np.int32)
-    least = np.full(week, np.inf, np.float32)
-    most = np.full(week, -np.inf, np.float32)
     for w in range(weeks):
         missing = min(max(padding - begin - w * week, 0), week)
         here, row = x[begin + w * week + missing :], r[w, missing:]
         foreseen = expected[begin + w * week + missing - padding :]
         for i in range(row.shape[0]):
             row[i] = here[i] - foreseen[i]
-        row = r[w]
-        for i in range(week):
-            v = row[i]
-            known[i] += v == v
-            least[i] = v if v < least[i] else least[i]
-            most[i] = v if v > most[i] else most[i]
+    least, most = _one_sided(r)
     far = PUNCTUAL * histograms.positive_quantile(np.abs(r).ravel(), 0.5)
+    size = max(week // HALF_HOURS, 1)
+    means = _means(r, size)
+    low, high = _one_sided(means)
+    wide = PUNCTUAL * histograms.positive_quantile(np.abs(means).ravel(), 0.5)
     for i in range(week):
-        if (least[i] > far or most[i] < -far) and known[i] >= PUNCTUAL_WEEKS:
-            more = least[i] if least[i] > far else most[i]
+        h = min(i // size, low.shape[0] - 1)
+        more = N[0]
+        if least[i] > N[0] and (least[i] > far or low[h] > wide):
+            more = least[i]
+        elif most[i] < N[0] and (most[i] < -far or high[h] < -wide):
+            more = most[i]
+        if more != N[0]:
             table[(first + i) % week] += more
             for w in range(weeks):
                 t = begin + w * week + i
                 if t >= padding:
                     expected[t - padding] += more
+
+
+@jit
+def _one_sided(rows: Single) -> tuple[Single, Single]:
+    """Smallest and largest of each column, NaN left out; zeros where too few weeks are known."""
+    width = rows.shape[1]
+    known = np.zeros(width, np.int32)
+    least = np.full(width, np.inf, np.float32)
+    most = np.full(width, -np.inf, np.float32)
+    for w in range(rows.shape[0]):
+        row = rows[w]
+        for i in range(width):
+            v = row[i]
+            known[i] += v == v
+            least[i] = v if v < least[i] else least[i]
+            most[i] = v if v > most[i] else most[i]
+    for i in range(width):
+        least[i] = least[i] if known[i] >= PUNCTUAL_WEEKS else N[0]
+        most[i] = most[i] if known[i] >= PUNCTUAL_WEEKS else N[0]
+    return least, most
+
+
+@jit
+def _means(rows: Single, size: int) -> Single:
+    """Mean of every `size` columns, NaN left out."""
+    means = np.empty((rows.shape[0], rows.shape[1] // size), np.float32)
+    for w in range(rows.shape[0]):
+        for h in range(means.shape[1]):
+            total, number = N[0], N[0]
+            for i in range(h * size, (h + 1) * size):
+                v = rows[w, i]
+                total += v if v == v else N[0]
+                number += N[1] if v == v else N[0]
+            means[w, h] = total / number if number > N[0] else MISSING
+    return means
 
 
 @jit

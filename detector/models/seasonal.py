@@ -34,6 +34,8 @@ LEAST_GROWTH = 1.3
 LEAST_EXPONENT = 0.5
 # What is compared is the tail: nights with a quiet middle and loud bursts are no quiet nights.
 GROWTH_QUANTILE = 0.98
+# The middles of the low and high third of what is expected, and what parts the thirds.
+SIXTHS = np.arange(1, 6) / 6.0
 # The fit is made in float32, whose last digit is far below the floors of the scale: of values no
 # larger than that, in units of a power of two where they are.
 LARGEST, MOST_HALVINGS = 1e30, 1000
@@ -62,10 +64,10 @@ def fit(history: SeriesMatrix) -> Baseline:
     day, week = DAY // history.step, WEEK // history.step
     padding = -samples % week
     first = (int(history.times[0]) // history.step - padding) % week if samples else 0
-    table = np.full((count, week), np.nan)
+    table = np.empty((count, week))
     level, block = level_blocks(day)
     blocks = np.full((count, level), np.nan)
-    expected = np.full((count, samples), np.nan)
+    expected = np.empty((count, samples))
     scale = np.full(count, np.nan)
     growth = np.tile([0.0, 1.0], (count, 1))
     reference = np.full((count, 2), np.nan)
@@ -80,6 +82,8 @@ def fit(history: SeriesMatrix) -> Baseline:
         seconds = np.where(number, last - known.argmax(axis=1), 0) * float(history.step)
     else:
         seconds = np.zeros(count)
+    table[number == 0] = np.nan
+    expected[number == 0] = np.nan
     for s in np.flatnonzero(number):
         fit_series(
             history.values[s], padding, first, day, block, table[s], blocks[s], expected[s],
@@ -144,9 +148,10 @@ def fit_series(
         unit = _unit(values)
         values = np.clip(values * unit, -LARGEST, LARGEST)
         x[padding:] = values
-    daily = medians.block_medians(medians.block_medians(x, block), max(day // block, 1))
+    hourly = medians.block_medians(x, block)
+    daily = medians.block_medians(hourly, max(day // block, 1))
     slope[0] = slope_of(daily)
-    forecasts_of(x, day, week, blocks.shape[0], block, slope[0], forecasts, latest)
+    forecasts_of(x, hourly, day, week, blocks.shape[0], block, slope[0], forecasts, latest)
 
     weight = weights_of(x, forecasts, day)
     _blend(forecasts, padding, weight, expected)
@@ -163,9 +168,13 @@ def fit_series(
         known = t >= padding
         last[i] = values[t - padding] - table[(first + t) % week] + slope[0] if known else np.nan
     blocks[:] = medians.block_medians(last, block)
-    recent = max(n - padding - SCALE_DAYS * day, 0)
-    _growth(values[recent:], expected[recent:], growth)
-    scale[0] = _scale(x, values[recent:], expected[recent:], growth, day)
+    recent = expected[max(n - padding - SCALE_DAYS * day, 0) :]
+    errors = np.empty(recent.shape[0], np.float32)
+    measured = values[values.shape[0] - recent.shape[0] :]
+    for t in range(errors.shape[0]):
+        errors[t] = abs(measured[t] - recent[t])
+    _growth(errors, recent, growth)
+    scale[0] = _scale(x, errors, recent, growth, day)
     _reference(daily, reference)
     if unit != 1.0:
         for out in (table, blocks, expected, scale, reference, slope, growth[1:]):
@@ -203,61 +212,48 @@ def _blend(rows: Single, first: int, weight: Float, out: Float) -> None:
 
 
 @jit
-def _growth(x: Float, expected: Float, growth: Float) -> None:
+def _growth(errors: Single, expected: Float, growth: Float) -> None:
     """Choose how the scale follows the expected value: the usual residuals of its low and high
     third tell."""
-    n = x.shape[0]
-    e = np.empty(n, np.float32)
-    r = np.empty(n, np.float32)
-    m = 0
-    for t in range(n):
-        # Written either way, and over again where it does not count, as in the loops below: a
-        # branch would cost more.
-        e[m] = expected[t] if expected[t] > 0.0 else 0.0
-        r[m] = abs(x[t] - expected[t])
-        m += r[m] == r[m]
-    e, r = e[:m], r[:m]
-    if m < LEAST_SAMPLES * 5:
+    if histograms.known_in(errors) < LEAST_SAMPLES * 5:
         return
-    lower, quiet = _where(e, -np.inf, histograms.positive_quantile(e, 1.0 / 3.0), r)
-    upper, loud = _where(e, histograms.positive_quantile(e, 2.0 / 3.0), np.inf, r)
-    low = histograms.positive_quantile(lower, 0.5)
-    high = histograms.positive_quantile(upper, 0.5)
+    e = np.empty(errors.shape[0], np.float32)
+    for t in range(e.shape[0]):
+        value = expected[t] if expected[t] > 0.0 else 0.0
+        e[t] = value if errors[t] == errors[t] else MISSING
+    sixths = histograms.positive_quantiles(e, SIXTHS)
+    low, high = sixths[0], sixths[4]
     if not (low > 0.0 and high > LEAST_GROWTH * low):
         return
-    narrow = histograms.positive_quantile(quiet, GROWTH_QUANTILE)
-    wide = histograms.positive_quantile(loud, GROWTH_QUANTILE)
+    narrow = histograms.positive_quantile(_where(e, -np.inf, sixths[1], errors), GROWTH_QUANTILE)
+    wide = histograms.positive_quantile(_where(e, sixths[3], np.inf, errors), GROWTH_QUANTILE)
     if not narrow > 0.0:
         return
     exponent = math.log(wide / narrow) / math.log(high / low) if wide > 0.0 else 0.0
     growth[0] = 0.5 if exponent > LEAST_EXPONENT else 0.0
-    growth[1] = histograms.positive_quantile(e, 0.5)
+    growth[1] = sixths[2]
 
 
 @jit
-def _where(e: Single, least: float, most: float, r: Single) -> tuple[Single, Single]:
-    """What of `e` lies between two values, both included, and what `r` is there."""
+def _where(e: Single, least: float, most: float, errors: Single) -> Single:
+    """The errors where `e` lies between two values, both included; NaN elsewhere."""
     found = np.empty(e.shape[0], np.float32)
-    beside = np.empty(e.shape[0], np.float32)
-    m = 0
+    low, high = np.float32(least), np.float32(most)
     for t in range(e.shape[0]):
-        found[m] = e[t]
-        beside[m] = r[t]
-        m += least <= e[t] <= most
-    return found[:m], beside[:m]
+        found[t] = errors[t] if low <= e[t] and e[t] <= high else MISSING
+    return found
 
 
 @jit
-def _scale(x: Single, last: Float, expected: Float, growth: Float, day: int) -> float:
-    """Return the winsorised standard deviation of the residuals, not below the floors of x."""
+def _scale(x: Single, a: Single, expected: Float, growth: Float, day: int) -> float:
+    """Return the winsorised standard deviation of the residuals, whose sizes are `a` (scratch); not
+    below the floors of x."""
     n = x.shape[0]
-    a = np.empty(last.shape[0], np.float32)
-    for t in range(a.shape[0]):
-        a[t] = abs(last[t] - expected[t])
     if growth[0] > 0.0:
         wider = np.empty(a.shape[0], np.float32)
         kernels.widenings(expected, growth, wider)
-        a /= wider
+        for t in range(a.shape[0]):
+            a[t] /= wider[t]
     cap = histograms.positive_quantile(a, WINSOR_QUANTILE)
     if math.isnan(cap):
         return np.nan
@@ -271,9 +267,9 @@ def _scale(x: Single, last: Float, expected: Float, growth: Float, day: int) -> 
             share = share if share < N[1] else N[1]
             power += share * share if a[t] == a[t] else N[0]
     week = x[max(n - 7 * day, 0) :]
-    week = week[~np.isnan(week)]
+    week = histograms.known_of(week)
     if week.shape[0] == 0:
-        week = x[~np.isnan(x)]
+        week = histograms.known_of(x)
     low, middle, high = kernels.three_quantiles(week, 0.05, 0.5, 0.95)
     scale: float = max(
         cap * math.sqrt(power / max(known, 1)),
