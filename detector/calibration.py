@@ -63,23 +63,28 @@ def calibrate(
     profile: int,
     normal: Normal,
     state: State,
+    begin: int,
     ready: np.ndarray,
     sensitivity: float,
 ) -> None:
-    """Fit channels, tails and band of all series, and start their fold; both are written.
+    """Fit channels, tails and band of some series, and start their fold; both are written.
 
     Parameters
     ----------
-    history, expected : float64[S, T]
+    history, expected : float64[N, T]
         Samples and left-out expectations on the profile grid.
     first : int
         Cell of the profile grid, local time, of the first of them.
-    recent : float64[S, R]
+    recent : float64[N, R]
         Samples on the step grid up to the boundary.
     local : int64[R]
         Their local times in seconds.
     step, profile : int
         Seconds.
+    begin : int
+        Where the N series begin among the S of `normal` and `state`.
+    ready : bool[N]
+        Those without are left out.
     sensitivity : float
         Of the policy.
     """
@@ -102,19 +107,20 @@ def calibrate(
     past = np.empty((CHANNELS, count), np.float32)
     leanings = np.empty(count, np.float32)
     distances = np.empty(REFERENCES, np.float32)
-    for s in range(recent.shape[0]):
-        if not ready[s]:
+    for i in range(recent.shape[0]):
+        if not ready[i]:
             continue
+        s = begin + i
         scale, growth, widths = normal.scale[s], normal.growth[s], normal.widths[s]
-        fit_widths(history[s], expected[s], growth, scale, first, widths)
+        fit_widths(history[i], expected[i], growth, scale, first, widths)
         level = state.level[s, 0]
-        _expect(expected[s], normal.table[s], level, lowest - first, first, row)
+        _expect(expected[i], normal.table[s], level, lowest - first, first, row)
         slack = scale if shaped else np.inf
-        _deviations(recent[s], row, places, consecutive, parts, slack, 1.0 / scale, centre, z)
-        fit_crowd(recent[s], centre, day, sensitivity, normal.crowd[s])
+        _deviations(recent[i], row, places, consecutive, parts, slack, 1.0 / scale, centre, z)
+        fit_crowd(recent[i], centre, day, sensitivity, normal.crowd[s])
         _narrow(centre, growth, widths, slots, narrow)
         _clip(narrow, z)
-        known = measure(recent[s], z, narrow, normal, state, s, past, leanings)
+        known = measure(recent[i], z, narrow, normal, state, s, past, leanings)
         for c in (SPIKE, JUMP, SUSTAINED, SPREAD, UNREST):
             least = LEAST_OF_HOURS if c == UNREST else LEAST_DECADE
             fit_tail(past[c], day, least, normal.tails[s, c])
@@ -125,7 +131,7 @@ def calibrate(
         queries = fit_windows(z, width, day, normal, s)
         fit_tail(queries, queries.shape[0] + 1, LEAST_DECADE, normal.tails[s, NOVELTY])
         if shaped:
-            queries = fit_courses(history[s], profile, normal, state, s)
+            queries = fit_courses(history[i], profile, normal, state, s)
             fit_tail(queries, queries.shape[0] + 1, LEAST_DECADE, normal.tails[s, SHAPE])
             if normal.known[s, 1] > 0:
                 state.shape[s] = course_evidence(
@@ -133,9 +139,9 @@ def calibrate(
                     normal.tails[s, SHAPE], normal.trust[s], distances,
                 )  # fmt: skip
         _fit_band(normal, state, s, distances)
-        fit_reach(history[s], 86_400 // profile, sensitivity, normal.reach[s])
-        normal.grain[s] = fit_grain(recent[s])
-        normal.patience[s], state.run[s] = fit_patience(recent[s], day, sensitivity)
+        fit_reach(history[i], 86_400 // profile, sensitivity, normal.reach[s])
+        normal.grain[s] = fit_grain(recent[i])
+        normal.patience[s], state.run[s] = fit_patience(recent[i], day, sensitivity)
 
 
 @jit

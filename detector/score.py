@@ -10,8 +10,6 @@ is far beyond all of the past (see `extremes`)::
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from detector import names
@@ -45,6 +43,8 @@ EDGE = 2.37
 # eight days, when a weekend has been seen.
 CAUTION = 0.3
 CAUTION_DAYS = (1.0, 8.0)
+# Series that are calibrated together: what is copied of them stays in the cache.
+TOGETHER = 16
 # State of a series that has been absent so long that it is no longer written.
 GONE = -1
 
@@ -75,8 +75,6 @@ def prepare(
     -------
     Normal, State
     """
-    # In one layout: for each other one all would be compiled once more.
-    history = replace(history, values=np.ascontiguousarray(history.values))
     count = len(baseline.labels)
     shaped = history.step <= SHAPE_GRID
     short = np.clip(
@@ -111,19 +109,18 @@ def prepare(
         band=np.full((count, 2), np.inf),
     )
     state = start(baseline, history)
-    calibrate(
-        history.values,
-        baseline.expected,
-        int(history.times[0]) // history.step if len(history.times) else 0,
-        np.ascontiguousarray(recent.values),
-        local,
-        recent.step,
-        history.step,
-        normal,
-        state,
-        baseline.ready,
-        policy.sensitivity,
-    )
+    first = int(history.times[0]) // history.step if len(history.times) else 0
+    for at in range(0, count, TOGETHER):
+        some = slice(at, at + TOGETHER)
+        # In one layout: for each other one all would be compiled once more.
+        past, now = (
+            np.ascontiguousarray(history.values[some]),
+            np.ascontiguousarray(recent.values[some]),
+        )
+        calibrate(
+            past, baseline.expected[some], first, now, local, recent.step, history.step,
+            normal, state, at, baseline.ready[some], policy.sensitivity,
+        )  # fmt: skip
     return normal, state
 
 
@@ -141,9 +138,11 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
     level = np.empty((count, 2))
     last = history.values[:, -blocks * size :] if long_enough else np.empty((count, 0))
     begin(np.ascontiguousarray(last), baseline.blocks, raw, level)
+    older = max(history.values.shape[1] - WEEK_BLOCKS * size, 0)
+    last = np.ascontiguousarray(history.values[:, older:])
     week, usual = np.empty((count, WEEK_BLOCKS)), np.empty(count)
-    first = int(history.times[0]) // history.step if len(history.times) else 0
-    begin_week(history.values, baseline.table, baseline.slope, first, size, week, usual)
+    first = int(history.times[0]) // history.step + older if len(history.times) else 0
+    begin_week(last, baseline.table, baseline.slope, first, size, week, usual)
     return State(
         blocks=baseline.blocks.copy(),
         raw=raw,
