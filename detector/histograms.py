@@ -87,9 +87,9 @@ def _below(buckets: np.ndarray, bucket: int) -> int:
 
 
 @jit
-def known_in(values: Single) -> int:
+def known_in(values: Real) -> int:
     """How many values are not NaN."""
-    # In float32, as wide as the values, and exact up to millions; by index, or it would be no
+    # In float32, as wide as most values, and exact up to millions; by index, or it would be no
     # vector operation.
     known = ZERO
     for i in range(values.shape[0]):

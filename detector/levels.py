@@ -118,14 +118,20 @@ def begin_week(
         Output: their median, NaN where fewer than a quarter are known.
     """
     count, n = history.shape
-    last = np.empty(WEEK_BLOCKS * size)
+    period = table.shape[1]
+    last = np.full(WEEK_BLOCKS * size, np.nan)
+    begin = max(last.shape[0] - n, 0)
     for s in range(count):
-        slot = (first + n - last.shape[0]) % table.shape[1]
-        for i in range(last.shape[0]):
-            t = n - last.shape[0] + i
-            last[i] = history[s, t] - table[s, slot] + slope[s] if t >= 0 else np.nan
-            # A division for each sample would cost more than all the rest.
-            slot = slot + 1 if slot + 1 < table.shape[1] else 0
+        at = begin
+        while at < last.shape[0]:
+            # As far as the table goes: without an index that wraps this is a vector operation.
+            t = at + n - last.shape[0]
+            slot = (first + t) % period
+            part = last[at : at + period - slot]
+            here, usually = history[s, t:], table[s, slot:]
+            for i in range(part.shape[0]):
+                part[i] = here[i] - usually[i] + slope[s]
+            at += part.shape[0]
         week[s] = medians.block_medians(last, size)
         usual[s] = middle(week[s])
 

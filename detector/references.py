@@ -118,12 +118,15 @@ def _distances(
     queries: Single, references: Single, number: int, width: int, n: int, day: int
 ) -> Single:
     """How far each query is from the references of days before its own; NaN where too few are."""
-    available = n - width
+    # The last sample of the days before each query's own.
+    before = np.empty(QUERIES, np.int64)
+    for q in range(QUERIES):
+        before[q] = n - 1 - ((n - 1 - _query(q, n)) // day + 1) * day
     begins = np.empty(number, np.int64)
     q = 0
     for r in range(number):
-        at = _place(r, number, width, available)
-        while q < QUERIES and at > n - 1 - ((n - 1 - _query(q, n)) // day + 1) * day:
+        at = _place(r, number, width, n - width)
+        while q < QUERIES and at > before[q]:
             q += 1
         begins[r] = q
     distances = np.empty(QUERIES, np.float32)
@@ -156,8 +159,12 @@ def _trailing_means(values: Float, centre: Float, size: int) -> Single:
     n = values.shape[0]
     parts = np.empty(n, np.float32)
     means = np.zeros(n, np.float32)
+    # As `scaled`, but for the divisions.
+    middle, unit, share = centre[0], 1.0 / centre[1], 1.0 / size
     for t in range(n):
-        parts[t] = scaled(values[t], centre) / size
+        v = (values[t] - middle) * unit
+        v = v if v < MOST_SCALED else MOST_SCALED
+        parts[t] = (v if v > -MOST_SCALED else -MOST_SCALED) * share
     for begin in range(0, n, PIECE):
         for k in range(size):
             first = max(begin, k)

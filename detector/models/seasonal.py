@@ -75,16 +75,14 @@ def fit(history: SeriesMatrix) -> Baseline:
     # Rows of all experts are large enough to be mapped anew each time: the series share them.
     forecasts = np.empty((EXPERTS, samples + padding), np.float32)
     latest = np.empty((EXPERTS, week), np.float32)
-    known = np.isfinite(history.values)
-    number = known.sum(axis=1)
-    if samples:
-        last = samples - 1 - known[:, ::-1].argmax(axis=1)
-        seconds = np.where(number, last - known.argmax(axis=1), 0) * float(history.step)
-    else:
-        seconds = np.zeros(count)
-    table[number == 0] = np.nan
-    expected[number == 0] = np.nan
-    for s in np.flatnonzero(number):
+    number = np.zeros(count, np.int64)
+    seconds = np.zeros(count)
+    for s in range(count):
+        number[s], distance = _extent(history.values[s])
+        seconds[s] = distance * float(history.step)
+        if number[s] == 0:
+            table[s], expected[s] = np.nan, np.nan
+            continue
         fit_series(
             history.values[s], padding, first, day, block, table[s], blocks[s], expected[s],
             scale[s : s + 1], growth[s], reference[s], slope[s : s + 1], forecasts, latest,
@@ -104,6 +102,17 @@ def fit(history: SeriesMatrix) -> Baseline:
         samples=number,
         ready=ready & np.isfinite(scale),
     )
+
+
+@jit
+def _extent(values: Float) -> tuple[int, int]:
+    """How many samples are known, and how many steps the last of them is after the first."""
+    first, last = 0, values.shape[0] - 1
+    while first < last and math.isnan(values[first]):
+        first += 1
+    while last > first and math.isnan(values[last]):
+        last -= 1
+    return histograms.known_in(values), max(last - first, 0)
 
 
 @jit
