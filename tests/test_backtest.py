@@ -198,6 +198,9 @@ def test_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
         ("timestamp,value\ninf,1\n", "unix seconds"),
         ("timestamp,value\n60,1,9,9\n70,1\n", "in.csv"),
         (b"\xff\xfe\x00\x01", "no CSV file"),
+        ("timestamp,value\n60,1\n".encode("utf-16"), "save it as text in UTF-8"),
+        ("timestamp;value\n60;1,5\n", "separated by commas"),
+        ("timestamp\tvalue\n60\t1\n", "separated by commas"),
         ("timestamp,a,a\n60,1,2\n", "two columns have the name 'a'"),
         ("\ufeff\n timestamp, a, b, a\n60,1,2,3\n", "two columns have the name 'a'"),
         ("timestamp,value,timestamp\n60,1,2\n", "two columns have the name 'timestamp'"),
@@ -262,8 +265,16 @@ def test_what_is_odd_with_a_file_is_said(tmp_path: Path) -> None:
     request = Request(files=(path,), step=300)
     outcome = backtest(Settings(), request, 0.0, threading.Event(), lambda line: None)
     assert any("1 samples of s replaced by a later one" in note for note in outcome.notes)
+    assert not any("to keep them" in note for note in outcome.notes)
     assert any("samples are 1h apart, the step is 5m" in note for note in outcome.notes)
     assert any(note.startswith("no incidents in the range") for note in outcome.notes)
+
+
+def test_a_step_that_drops_samples_is_told_with_one_that_does_not(tmp_path: Path) -> None:
+    path = store(tmp_path / "s.csv", grid(2, 300), np.ones(576))
+    outcome = backtest(Settings(), Request(files=(path,), step=600), 0.0, threading.Event(), print)
+    assert any("samples of s replaced" in note for note in outcome.notes)
+    assert any(note.endswith("use --step 5m to keep them") for note in outcome.notes)
 
 
 def test_the_range_of_a_file_can_be_narrowed(tmp_path: Path) -> None:

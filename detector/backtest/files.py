@@ -81,7 +81,9 @@ def read_csv(path: Path, step: int) -> Recording:
         raise ConfigError(f"{path}: no such file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, ValueError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: no CSV file: save it as text in UTF-8") from None
+    except ValueError as error:
         raise ConfigError(f"{path}: no CSV file: {str(error).splitlines()[0]}") from None
     _check_header(path)
     return _table(path, frame, step, lambda row: f"{path}:{_line(path, row)}")
@@ -115,6 +117,11 @@ def _table(path: Path, frame: pd.DataFrame, step: int, line: Line) -> Recording:
     columns = list(map(str, frame.columns))
     own = [name for name in columns if name != TIME]
     missing = [name for name in (TIME, VALUE) if name not in columns]
+    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|"):
+        raise ConfigError(
+            f"{path}: no comma in the first line; columns must be separated by commas, and numbers "
+            "written with a point"
+        )
     if TIME in missing or not own:
         raise ConfigError(
             f"{path}: no column {', '.join(missing)}; the first line must be timestamp,value or "

@@ -36,6 +36,23 @@ class Recording:
     replaced: int
     spacing: int = 0
 
+    def remarks(self, name: str) -> list[str]:
+        """Return what is odd about these series, of a signal with this name, a line each."""
+        step, spacing = (format_duration(s) for s in (self.samples.step, self.spacing))
+        found = []
+        if self.replaced:
+            told = f"{self.replaced} samples of {name} replaced by a later one of the same step"
+            finer = 0 < self.spacing < self.samples.step
+            found.append(told + (f"; use --step {spacing} to keep them" if finer else ""))
+        if not np.isfinite(self.samples.values).any():
+            found.append(f"no value of {name} is a number")
+        if self.spacing >= 2 * self.samples.step:
+            found.append(
+                f"samples are {spacing} apart, the step is {step}: most steps have no data; "
+                f"use --step {spacing}"
+            )
+        return found
+
 
 def placed(where: str, step: int, series: Mapping[Labels, tuple[Int, Float]]) -> Recording:
     """Lay series on the step grid.

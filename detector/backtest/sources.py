@@ -24,7 +24,6 @@ from detector.backtest.truth import (
     read_incidents,
 )
 from detector.discovery import discover
-from detector.durations import format_duration
 from detector.errors import ConfigError
 from detector.masks import masked
 from detector.models.baseline import DAY
@@ -138,19 +137,7 @@ def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
             asked = ", ".join(c.setting for c in signal.conditions if isinstance(c.test, str))
             if asked:
                 notes.append(f"{asked}: no server to ask; not in force for a file")
-            if recording.replaced:
-                notes.append(
-                    f"{path}: {recording.replaced} samples of {name} replaced by a later one of "
-                    "the same step"
-                )
-            if not np.isfinite(recording.samples.values).any():
-                notes.append(f"{path}: no value of {name} is a number")
-            if recording.spacing >= 2 * grid.step:
-                apart = format_duration(recording.spacing)
-                notes.append(
-                    f"{path}: samples are {apart} apart, the step is "
-                    f"{format_duration(grid.step)}: most steps have no data; use --step {apart}"
-                )
+            notes += [f"{path}: {remark}" for remark in recording.remarks(name)]
             # A file has no server to ask for the other conditions.
             ranges = tuple(c for c in signal.conditions if not isinstance(c.test, str))
             samples = masked(recording.samples, ranges, lambda condition, of: {})
