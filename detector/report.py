@@ -73,9 +73,9 @@ def check(settings: Settings, now: float | None = None) -> Check:
     try:
         source.ready()
     except DetectorError as error:
-        finding = Finding("error", settings.prometheus.url, str(error))
+        finding = Finding("error", "prometheus", str(error))
         return Check(settings, (finding,), exit_code=error.exit_code)
-    findings = [Finding("ok", settings.prometheus.url, "answers queries")]
+    findings = [Finding("ok", "prometheus", f"{settings.prometheus.url} answers queries")]
     findings += _targets(settings)
     try:
         rules = rules_source(source, settings.prometheus, settings.rules.url)

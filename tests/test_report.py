@@ -53,7 +53,7 @@ def test_each_signal_is_asked_once(server: Server) -> None:
     assert "'wether' is not known" in warnings["rules"]
     assert "no scrape target on port 9112" in warnings["targets"]
     assert good["signal no_errors"] == "errors, 0 series"
-    assert good[server.url] == "answers queries"
+    assert good["prometheus"] == f"{server.url} answers queries"
     data = json.loads(json.dumps(result.as_dict()))
     assert data["ok"] is False
     assert data["settings"]["step"] == 60
