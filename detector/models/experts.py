@@ -77,6 +77,13 @@ def forecasts_of(
     """
     n = x.shape[0]
     per_week = week // day
+    rise = slope / week
+    if rise != 0.0:
+        # As if all had been at the level of now: else a median of weeks, and the level beside it,
+        # would be off from where the weeks that it is taken of change.
+        x, hourly = x.copy(), hourly.copy()
+        _tilt(-rise, n, x)
+        _tilt(-rise * block, hourly.shape[0], hourly)
     smooth = np.empty(n, np.float32)
     medians.running_mean(x, min(day // 96, MOST_POOLED), smooth)
     blocks = n // block
@@ -87,8 +94,7 @@ def forecasts_of(
 
     medians.trailing_levels(hourly, level, level // ENOUGH_BLOCKS, levels)
     _spread_levels(levels, block, skip, forecasts[0])
-    for w in range(per_week):
-        latest[0, w * day : (w + 1) * day] = levels[blocks] + w * slope / per_week
+    latest[0] = levels[blocks]
     own = levels[blocks]
 
     for e in (1, 2):
@@ -96,20 +102,16 @@ def forecasts_of(
             medians.left_out_medians(smooth, day, DAYS, forecasts[e])
             medians.cycle_medians(smooth, day, DAYS, day_table)
             for w in range(per_week):
-                latest[e, w * day : (w + 1) * day] = day_table + w * slope / per_week
+                latest[e, w * day : (w + 1) * day] = day_table
             medians.left_out_medians(x, day, DAYS, forecasts[e + 2])
             medians.cycle_medians(x, day, DAYS, day_table)
             for w in range(per_week):
-                latest[e + 2, w * day : (w + 1) * day] = day_table + w * slope / per_week
+                latest[e + 2, w * day : (w + 1) * day] = day_table
         else:
             medians.left_out_medians(smooth, week, WEEKS, forecasts[e])
             medians.cycle_medians(smooth, week, WEEKS, latest[e])
             medians.left_out_medians(x, week, WEEKS, forecasts[e + 2])
             medians.cycle_medians(x, week, WEEKS, latest[e + 2])
-            if n // week <= WEEKS:
-                # A median of one week more than what it is judged by lies half a week further back.
-                _move(np.float32(0.5 * slope), latest[e])
-                _move(np.float32(0.5 * slope), latest[e + 2])
         for t in range(n):
             spare[t] = x[t] - forecasts[e, t]
         above = medians.block_medians(spare, block)
@@ -118,6 +120,12 @@ def forecasts_of(
         for k in (e, e + 2):
             _add(spare, forecasts[k])
             _move(levels[blocks], latest[k])
+    if rise != 0.0:
+        _tilt(rise, n, x)
+        _tilt(rise, n, smooth)
+        for e in range(EXPERTS - 1):
+            _tilt(rise, n, forecasts[e])
+            _tilt(rise, 0, latest[e])
 
     positive = 0
     present = 0
@@ -158,6 +166,13 @@ def _spread_levels(levels: Single, block: int, skip: int, out: Single) -> None:
     out[:skip] = np.nan
     for b in range((out.shape[0] - skip) // block):
         out[skip + b * block : skip + (b + 1) * block] = levels[b]
+
+
+@jit
+def _tilt(by: float, end: int, out: Single) -> None:
+    """Add a line that is 0 at the place `end`."""
+    for t in range(out.shape[0]):
+        out[t] += np.float32(by * (t - end))
 
 
 @jit

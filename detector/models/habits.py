@@ -27,39 +27,46 @@ def punctual(x: Single, padding: int, first: int, week: int, expected: Float, ta
     """Add to a slot of the week what each week had there beyond the blend, in place.
 
     The experts are weighted for all slots alike, and a job of an hour a week has no say. What is
-    added is the smallest of the weeks' deviations, where all of three or more lie far on one side,
+    added is the median of the weeks' deviations, where all of three or more lie far on one side,
     or their means of the half hour do.
     """
     weeks = min(x.shape[0] // week, WEEKS)
     if weeks < PUNCTUAL_WEEKS:
         return
     begin = x.shape[0] - weeks * week
+    # By slot of the week, so that half hours are those of the clock whenever the fit is made.
     r = np.full((weeks, week), np.nan, np.float32)
     for w in range(weeks):
-        missing = min(max(padding - begin - w * week, 0), week)
-        here, row = x[begin + w * week + missing :], r[w, missing:]
-        foreseen = expected[begin + w * week + missing - padding :]
-        for i in range(row.shape[0]):
-            row[i] = here[i] - foreseen[i]
+        start = begin + w * week
+        _differ(x, expected, padding, start, r[w, first:])
+        _differ(x, expected, padding, start + week - first, r[w, :first])
     least, most = _one_sided(r)
     far = PUNCTUAL * histograms.positive_quantile(np.abs(r).ravel(), 0.5)
     size = max(week // HALF_HOURS, 1)
     means = _means(r, size)
     low, high = _one_sided(means)
     wide = PUNCTUAL * histograms.positive_quantile(np.abs(means).ravel(), 0.5)
-    for i in range(week):
-        h = min(i // size, low.shape[0] - 1)
-        more = N[0]
-        if least[i] > N[0] and (least[i] > far or low[h] > wide):
-            more = least[i]
-        elif most[i] < N[0] and (most[i] < -far or high[h] < -wide):
-            more = most[i]
-        if more != N[0]:
-            table[(first + i) % week] += more
+    for slot in range(week):
+        h = min(slot // size, low.shape[0] - 1)
+        above = least[slot] > N[0] and (least[slot] > far or low[h] > wide)
+        below = most[slot] < N[0] and (most[slot] < -far or high[h] < -wide)
+        if above or below:
+            more = kernels.quantile(histograms.known_of(r[:, slot].copy()), 0.5)
+            table[slot] += more
             for w in range(weeks):
-                t = begin + w * week + i
+                t = begin + w * week + (slot - first) % week
                 if t >= padding:
                     expected[t - padding] += more
+
+
+@jit
+def _differ(x: Single, expected: Float, padding: int, start: int, row: Single) -> None:
+    """Write by how much samples differ from what was expected; those of the padding stay."""
+    missing = min(max(padding - start, 0), row.shape[0])
+    here, row = x[start + missing :], row[missing:]
+    foreseen = expected[start + missing - padding :]
+    for i in range(row.shape[0]):
+        row[i] = here[i] - foreseen[i]
 
 
 @jit
