@@ -233,6 +233,9 @@ def fold(
                 found[SHAPE] = 0.0
                 found[UNREST] = 0.0
             level_mean = magnitudes[SUSTAINED] * scale
+            # An episode goes on down to a share of the floors, as it does of the band.
+            held = LEAVE if flags[0] == EPISODE else 1.0
+            floor = held * margin
             trend = 0.0
             drifts = False
             if limits.trend:
@@ -240,16 +243,16 @@ def fold(
                 move = state.level[s, 1] - week
                 unit = max(normal.reference[s, 1], normal.scale[s])
                 trend = trend_of(move, unit, state.blocks[s], limits.signs)
-                least = max(limits.floors[0], limits.floors[1] * abs(week))
+                least = held * max(limits.floors[0], limits.floors[1] * abs(week))
                 drifts = passes(move, least, limits.signs)
             found[TREND] = trend
             broader = state.steps[s].mean() * wider - usual
             counts = drifts or (
                 not alone(x, state.recent[s], state.steps[s], normal.crowd[s])
                 and (
-                    passes(r, margin, limits.signs)
-                    or passes(level_mean, margin, limits.signs)
-                    or (found[SPREAD] > normal.edge[s] and passes(broader, margin, limits.signs))
+                    passes(r, floor, limits.signs)
+                    or passes(level_mean, floor, limits.signs)
+                    or (found[SPREAD] > normal.edge[s] and passes(broader, floor, limits.signs))
                 )
             )
             edge2 = normal.edge[s] * normal.edge[s]

@@ -51,6 +51,19 @@ def test_what_grows_steadily_does_not_alert(kind: str) -> None:
     assert sum(found.values()) <= 1, found
 
 
+@pytest.mark.parametrize("weekend", [0.0, 0.3, 0.6])
+def test_what_grows_less_at_weekends_does_not_alert(weekend: float) -> None:
+    """A median of weeks changes where the weeks that it is taken of do; growth is no job there."""
+    times = np.arange(WEEK - HISTORY, WEEK + 7 * DAY, MINUTE)
+    pace = np.where((times - WEEK) // DAY % 7 >= 5, weekend, 1.0) * (
+        1 + 0.5 * np.sin(2 * np.pi * days(times))
+    )
+    rng = np.random.default_rng(12)
+    rows = np.array([np.cumsum(rng.poisson(50 * pace)) for _ in range(4)], float)
+    said = replayed(stacked(times, rows), "other", WEEK, WEEK + 7 * DAY)
+    assert sum(len(episodes(on)) for on in said.on) <= (1 if weekend else 4)
+
+
 def test_a_staircase_is_no_slope() -> None:
     """A release a week that moves the level up or down says nothing of the next day."""
     times = np.arange(WEEK - HISTORY, WEEK + 7 * DAY, MINUTE)
@@ -153,3 +166,16 @@ def test_whole_numbers_that_move_once_a_day_are_no_news(step: float) -> None:
     rows = np.array([200 + step * ((times + offset) // DAY) for offset in (0, 5 * HOUR)])
     said = replayed(stacked(times, rows - rows[:, :1] + 100), "other", WEEK, WEEK + 7 * DAY)
     assert not said.on.any()
+
+
+def test_an_incident_along_a_floor_is_one_message() -> None:
+    """A tenth is the floor of traffic; samples on both sides of it are one incident."""
+    begin = WEEK + 2 * DAY + 10 * HOUR
+    end = begin + 6 * HOUR
+    times = np.arange(WEEK - HISTORY, end + HOUR, MINUTE)
+    rows = np.array([usual_traffic(times) * (1 + 0.02 * noise(times, s)) for s in range(6)])
+    rows[:, (times >= begin) & (times < end)] *= 0.9
+    said = replayed(stacked(times, rows), "traffic", WEEK + 2 * DAY, end + HOUR)
+    # While an episode ended at the floor itself these were some eight each.
+    assert sum(len(episodes(on)) for on in said.on) <= 8
+    assert said.on[:, (said.times >= begin + HOUR) & (said.times < end)].mean() > 0.9

@@ -497,3 +497,28 @@ def test_a_slope_is_what_a_week_moves(sign: float, weekly: bool) -> None:
 def test_what_is_no_slope(moves: Callable[[Float], Float]) -> None:
     days = (MONTH - MONTH[0]) / DAY
     assert fitted(100 + moves(days) + traffic(MONTH, 42)).slope[0] == 0.0
+
+
+# Jobs.
+
+
+@pytest.mark.parametrize("cut", [0, 2, 5])
+def test_a_weekly_job_of_half_an_hour_is_known_whenever_the_fit_is_made(cut: int) -> None:
+    """Half hours are those of the clock, and what is expected is the usual week, not the least."""
+    times = MONTH + cut * STEP
+    job = times % WEEK // STEP
+    job = (job >= 600) & (job < 606)
+    base = fitted(20 + noise(len(times), 51) + 6.0 * job, start=MONDAY + cut * STEP)
+    slots = np.flatnonzero(job)[-6:]
+    expected = forecast(base, times[slots] + WEEK)
+    assert expected.mean() == pytest.approx(26, abs=0.8)
+
+
+def test_the_scale_of_counts_follows_their_level() -> None:
+    """Their noise is the root of what is expected, nights and days alike."""
+    rate = waves(MONTH, 200, 300)
+    rng = np.random.default_rng(52)
+    counts = [fitted(rng.poisson(rate).astype(float)).growth[0, 0] for _ in range(6)]
+    added = [fitted(rate + 8 * rng.standard_normal(len(MONTH))).growth[0, 0] for _ in range(6)]
+    assert sum(counts) >= 5 * 0.5
+    assert not any(added)

@@ -32,8 +32,10 @@ MAGNITUDE_FLOOR = 0.002
 # The scale can follow the expected value only where that varies by this factor.
 LEAST_GROWTH = 1.3
 LEAST_EXPONENT = 0.5
-# What is compared is the tail: nights with a quiet middle and loud bursts are no quiet nights.
-GROWTH_QUANTILE = 0.98
+# What is compared is the tail: nights with a quiet middle and loud bursts are no quiet nights. Of
+# counts the tail grows with the root, and the middle as much.
+GROWTH_SHARES = np.array([0.5, 0.98])
+COUNTS_EXPONENT, ALIKE = 0.4, 0.1
 # The middles of the low and high third of what is expected, and what parts the thirds.
 SIXTHS = np.arange(1, 6) / 6.0
 # The fit is made in float32, whose last digit is far below the floors of the scale: of values no
@@ -222,8 +224,7 @@ def _blend(rows: Single, first: int, weight: Float, out: Float) -> None:
 
 @jit
 def _growth(errors: Single, expected: Float, growth: Float) -> None:
-    """Choose how the scale follows the expected value: the usual residuals of its low and high
-    third tell."""
+    """Choose how the scale follows what is expected: residuals of its low and high third tell."""
     if histograms.known_in(errors) < LEAST_SAMPLES * 5:
         return
     e = np.empty(errors.shape[0], np.float32)
@@ -234,12 +235,13 @@ def _growth(errors: Single, expected: Float, growth: Float) -> None:
     low, high = sixths[0], sixths[4]
     if not (low > 0.0 and high > LEAST_GROWTH * low):
         return
-    narrow = histograms.positive_quantile(_where(e, -np.inf, sixths[1], errors), GROWTH_QUANTILE)
-    wide = histograms.positive_quantile(_where(e, sixths[3], np.inf, errors), GROWTH_QUANTILE)
-    if not narrow > 0.0:
+    narrow = histograms.positive_quantiles(_where(e, -np.inf, sixths[1], errors), GROWTH_SHARES)
+    wide = histograms.positive_quantiles(_where(e, sixths[3], np.inf, errors), GROWTH_SHARES)
+    if not (narrow[1] > 0.0 and wide[1] > 0.0):
         return
-    exponent = math.log(wide / narrow) / math.log(high / low) if wide > 0.0 else 0.0
-    growth[0] = 0.5 if exponent > LEAST_EXPONENT else 0.0
+    usual, tail = np.log(wide / narrow) / math.log(high / low)
+    counts = tail > COUNTS_EXPONENT and abs(tail - usual) < ALIKE
+    growth[0] = 0.5 if tail > LEAST_EXPONENT or counts else 0.0
     growth[1] = sixths[2]
 
 
