@@ -6,10 +6,11 @@ Each routine has a naive twin in tests/naive.py. NaN is a missing sample everywh
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from detector.histograms import buckets_of, histogram_quantile, largest_of
+from detector.histograms import BUCKETS, buckets_of, histogram_quantile, largest_of
 from detector.kernels import jit, quantile
 from detector.series import Float
 
@@ -29,6 +30,9 @@ KNOT_RATE = -math.log(KNOT)
 # alike belongs to the series, incidents differ.
 PLATEAU = 0.3
 LEAST_DAYS = 3
+# Of two weeks and more, what lies as far beyond all that three days reach is an incident: hours of
+# it would be a hundredth of the past, and hide the next one for weeks.
+INCIDENT_DAYS, SHARED = 14, 3
 
 
 @jit
@@ -38,7 +42,7 @@ def fit_tail(magnitudes: np.ndarray, day: int, least: float, tail: Float) -> Non
     Parameters
     ----------
     magnitudes : float32[N]
-        Not negative, oldest first; NaN is skipped.
+        Not negative, oldest first; NaN is skipped, and so are incidents of one or two days.
     day : int
         Samples per day.
     least : float
@@ -49,25 +53,35 @@ def fit_tail(magnitudes: np.ndarray, day: int, least: float, tail: Float) -> Non
         fewer than three days are known, and where some day reached much more.
     """
     n = magnitudes.shape[0]
+    days = n // day
+    largest = np.zeros(days)
+    m = 0
+    for d in range(days):
+        largest[m] = largest_of(magnitudes[n - (d + 1) * day : n - d * day])
+        m += not math.isnan(largest[m])
     buckets = buckets_of(magnitudes)
+    if m >= INCIDENT_DAYS:
+        shared = np.partition(largest[:m], m - SHARED)[m - SHARED]
+        _leave_out(magnitudes, math.expm1(math.log1p(shared) + PLATEAU), buckets)
     low = math.log1p(histogram_quantile(buckets, LOW))
     high = math.log1p(histogram_quantile(buckets, HIGH))
     tail[0] = low
     tail[1] = max(high - low, least)
     tail[2] = np.inf
     tail[3] = np.inf
-    days = n // day
-    if days >= LEAST_DAYS:
-        largest = np.zeros(days)
-        m = 0
-        for d in range(days):
-            largest[m] = largest_of(magnitudes[n - (d + 1) * day : n - d * day])
-            m += not math.isnan(largest[m])
-        if m >= LEAST_DAYS:
-            knot = math.log1p(quantile(largest[:m], KNOT))
-            if math.log1p(largest[:m].max()) - knot < PLATEAU:
-                tail[2] = knot
-                tail[3] = math.log10(max(day / KNOT_RATE, 10.0))
+    if m >= LEAST_DAYS:
+        knot = math.log1p(quantile(largest[:m], KNOT))
+        if math.log1p(largest[:m].max()) - knot < PLATEAU:
+            tail[2] = knot
+            tail[3] = math.log10(max(day / KNOT_RATE, 10.0))
+
+
+@jit
+def _leave_out(magnitudes: np.ndarray, limit: float, buckets: np.ndarray) -> None:
+    """Take magnitudes beyond a limit for missing ones."""
+    most: Any = np.float32(limit)
+    for i in range(buckets.shape[0]):
+        buckets[i] = BUCKETS if magnitudes[i] > most else buckets[i]
 
 
 @jit

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 NAN = float("nan")
 
 Row = Sequence[float]
@@ -120,15 +122,18 @@ def fit_tail(
     knot: float,
     plateau: float,
 ) -> tuple[float, float, float, float]:
-    past = known(magnitudes)
-    first = math.log1p(nearest_rank(past, low)) if past else 0.0
-    second = math.log1p(nearest_rank(past, high)) if past else 0.0
-    tail = (first, max(second - first, least_decade))
     days = [
         magnitudes[len(magnitudes) - (d + 1) * day : len(magnitudes) - d * day]
         for d in range(len(magnitudes) // day)
     ]
     largest = [max(known(values)) for values in days if known(values)]
+    # What one or two of many days reach is an incident.
+    third = sorted(largest)[-3] if len(largest) >= 14 else math.inf
+    limit = float(np.float32(math.expm1(math.log1p(third) + plateau)))
+    past = [v for v in known(magnitudes) if v <= limit]
+    first = math.log1p(nearest_rank(past, low)) if past else 0.0
+    second = math.log1p(nearest_rank(past, high)) if past else 0.0
+    tail = (first, max(second - first, least_decade))
     usual = math.log1p(quantile(largest, knot)) if largest else 0.0
     if len(largest) < 3 or math.log1p(max(largest)) - usual >= plateau:
         return (*tail, math.inf, math.inf)

@@ -303,6 +303,21 @@ def test_what_every_fourth_day_shows_is_no_rarer_than_that() -> None:
     assert tail[2:].tolist() == [np.inf, np.inf]
 
 
+def test_what_one_or_two_days_reach_is_no_tail() -> None:
+    """An outage of six hours is most of a hundredth of four weeks."""
+    past = np.abs(np.random.default_rng(2).standard_normal(28 * 288)).astype(np.float32)
+    quiet, tail = np.empty(4), np.empty(4)
+    tails.fit_tail(past, 288, tails.LEAST_DECADE, quiet)
+    for days in (1, 2, 3):
+        past[days * 1440 : days * 1440 + 144] = 15.0
+        tails.fit_tail(past, 288, tails.LEAST_DECADE, tail)
+        away = np.abs(tail[:2] - quiet[:2]).max()
+        assert away < 0.1 if days < 3 else away > 0.5
+    # Of a week they may be the weekend.
+    tails.fit_tail(past[: 13 * 288], 288, tails.LEAST_DECADE, tail)
+    assert tail[1] > 1.0
+
+
 @examples(100)
 @given(st.lists(st.floats(2.0**-126, 2.0**127, width=32) | st.just(NAN), max_size=60))
 def test_logarithms(values: list[float]) -> None:
