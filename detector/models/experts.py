@@ -3,7 +3,8 @@
 The level of the last day alone; that level plus the median of the same slot of the last seven days
 or four weeks, each smoothed over neighbouring slots or not; and the level times the median ratio
 of that slot of the week (of the day, while two weeks are all there is), for seasons that grow with
-the level. Steady growth is taken out before, and put back after. Letters: E experts, T samples, P slots a week.
+the level. Steady growth is taken out before, and put back after. Letters: E experts, T samples, P
+slots a week.
 """
 
 from __future__ import annotations
