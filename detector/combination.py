@@ -104,15 +104,13 @@ def smoothed(score: float, newest: float, scores: Float) -> float:
 
 
 @jit
-def share(
-    found: Float, weights: Float, trend: float, far: float, said: int, edge: float, out: Float
-) -> None:
+def share(found: Float, weights: Float, far: float, said: int, edge: float, out: Float) -> None:
     """Write each channel's share of the squared score; what is `far` adds to channel `said`."""
     total = 0.0
     for c in range(CHANNELS):
         out[c] = weights[c] * found[c] * found[c] / (edge * edge)
         if c == TREND:
-            out[c] = trend * trend
+            out[c] = found[c] * found[c]
         total += out[c]
     rest = max(far * far - total, 0.0)
     out[said] += rest

@@ -6,7 +6,8 @@ Each routine has a naive twin in tests/naive.py. NaN is a missing sample everywh
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -18,13 +19,26 @@ from detector.series import Float, Int
 Single = npt.NDArray[np.float32]
 # What a routine takes in either precision: it is compiled for each.
 Real = npt.NDArray[np.floating[Any]]
+Routine = TypeVar("Routine", bound=Callable[..., Any])
 
 kernel_cache.use()
 # Sums may be reordered, so that they become vector operations; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz"}
-jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+
+
+def _compiler(**options: Any) -> Callable[[Routine], Routine]:
+    made: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST, **options)
+    typed: Callable[[Routine], Routine] = made
+    return typed
+
+
+jit = _compiler(_nrt=True)
 # Where a loop calls it, it must become part of that loop, however long it is.
-inlined = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST, forceinline=True)
+inlined = _compiler(_nrt=True, forceinline=True)
+# The same for the steps of the fold, which pass tuples of arrays on: references to arrays are not
+# counted, as that took longer than all else they do. Their caller holds the arrays; they may not
+# allocate any, which numba sees to.
+bare = _compiler(_nrt=False, forceinline=True)
 
 # |z| beyond this says no more; it keeps one absurd sample from ruling a mean or a distance.
 Z_LIMIT = 20.0

@@ -31,7 +31,9 @@ from detector.channels import (
     memory_length,
     window_length,
 )
-from detector.fold import fold
+from detector.evidence import scratch_of
+from detector.expectation import calendar_of
+from detector.fold import Told, fold
 from detector.levels import WEEK_BLOCKS, begin, begin_week
 from detector.models.baseline import DAY, Baseline, level_blocks
 from detector.policy import Policy
@@ -206,49 +208,55 @@ def advance(
         once with ``missing="ignore"``): it is gone and not to be written.
     """
     shape = window.values.shape
-    expected, lower, upper, score = (np.full(shape, np.nan) for _ in range(4))
-    evidence = np.full((*shape, CHANNELS), np.nan)
-    anomalous = np.zeros(shape, np.int8)
-    muted = window.marked(names.Mask.MUTED)
-    taught = ~window.marked(names.Mask.UNTAUGHT)
-    fold(
-        np.ascontiguousarray(window.values),
+    told = Told(
+        expected=np.full(shape, np.nan),
+        lower=np.full(shape, np.nan),
+        upper=np.full(shape, np.nan),
+        score=np.full(shape, np.nan),
+        evidence=np.full((*shape, CHANNELS), np.nan),
+        anomalous=np.zeros(shape, np.int8),
+    )
+    calendar = calendar_of(
         window.times,
         local,
         baseline.profile,
         boundary,
-        memory_length(window.step, normal.courses.shape[1] > 1),
-        taught,
-        muted,
-        normal,
-        state,
-        limits_of(policy),
-        baseline.ready,
-        expected,
-        lower,
-        upper,
-        score,
-        evidence,
-        anomalous,
+        normal.table.shape[1],
+        normal.widths.shape[1],
+        state.hour.shape[2],
     )
-    status = np.where(anomalous == 1, names.State.ANOMALOUS, names.State.OK).astype(np.int8)
-    status[~np.isfinite(score)] = names.State.WARMING_UP
+    muted = window.marked(names.Mask.MUTED)
+    fold(
+        np.ascontiguousarray(window.values),
+        calendar,
+        ~window.marked(names.Mask.UNTAUGHT),
+        muted,
+        baseline.ready,
+        memory_length(window.step, normal.courses.shape[1] > 1),
+        normal,
+        limits_of(policy),
+        state,
+        told,
+        scratch_of(normal.windows.shape[1]),
+    )
+    status = np.where(told.anomalous == 1, names.State.ANOMALOUS, names.State.OK).astype(np.int8)
+    status[~np.isfinite(told.score)] = names.State.WARMING_UP
     status[~np.isfinite(window.values)] = names.State.NO_DATA
-    score[muted] = np.nan
-    evidence[muted] = np.nan
+    told.score[muted] = np.nan
+    told.evidence[muted] = np.nan
     status[muted] = names.State.MASKED
     status[_silence(window.absent, state) > patience(policy, window.step)] = GONE
-    for bound in (lower, upper):
+    for bound in (told.lower, told.upper):
         bound[~np.isfinite(bound)] = np.nan
     return Scores(
         labels=window.labels,
         times=window.times,
         observed=window.values,
-        expected=expected,
-        lower=lower,
-        upper=upper,
-        score=score,
-        evidence=evidence,
+        expected=told.expected,
+        lower=told.lower,
+        upper=told.upper,
+        score=told.score,
+        evidence=told.evidence,
         state=status,
     )
 
