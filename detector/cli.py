@@ -6,9 +6,7 @@ import inspect
 import json
 import logging
 import os
-import signal as signals_module
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +15,7 @@ import typer
 from rich.console import Console
 
 from detector.backtest.options import backtest
-from detector.command_line import VersionOption, invoke
+from detector.command_line import VersionOption, invoke, stopped_by_signals
 from detector.options import ConfigOption, JsonOption
 
 app = typer.Typer(
@@ -68,9 +66,7 @@ def run(config: ConfigOption = None) -> None:
     )
     service = Service(settings, source, telemetry)
     server = serve(settings.listen, service.metrics, lambda: service.ready)
-    stop = threading.Event()
-    for number in (signals_module.SIGTERM, signals_module.SIGINT):
-        signals_module.signal(number, lambda *_: stop.set())
+    stop = stopped_by_signals()
     logging.getLogger("detector").info(
         "listening on http://%s, reading %s", settings.listen, settings.prometheus.url
     )
@@ -232,9 +228,7 @@ def notify(config: ConfigOption = None) -> None:
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     source = patient(settings)
     notifier = Notifier(settings, source)
-    stop = threading.Event()
-    for number in (signals_module.SIGTERM, signals_module.SIGINT):
-        signals_module.signal(number, lambda *_: stop.set())
+    stop = stopped_by_signals()
     notifier.start()
     logging.getLogger("detector").info(
         "listening on http://%s/alerts, %d targets",

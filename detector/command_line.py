@@ -1,8 +1,10 @@
-"""What the commands `detector` and `simulator` share: one line for what is wrong, and --version."""
+"""What the commands `detector` and `simulator` share: errors, an end by signals, --version."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +16,8 @@ from detector.errors import ConfigError, DetectorError
 
 # The library has its own copy of click, and this is the one public way to its class.
 UsageError = typer.BadParameter.__bases__[0]
+# What ends a command in good order.
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def invoke(app: typer.Typer) -> None:
@@ -40,6 +44,24 @@ def _invoke(app: typer.Typer) -> int:
             return int(error.exit_code)
         command = error.ctx.command_path if error.ctx else Path(sys.argv[0]).name
         raise ConfigError(f"{message.rstrip('.')}; see {command} --help") from None
+
+
+def stopped_by_signals() -> threading.Event:
+    """Return what SIGTERM and Ctrl-C set from here on.
+
+    Those that follow the first are ignored: setting takes a lock, and a handler that came in
+    between would wait for itself.
+    """
+    stop = threading.Event()
+
+    def handle(*_: object) -> None:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+        stop.set()
+
+    for number in STOPPING:
+        signal.signal(number, handle)
+    return stop
 
 
 def _show_version(wanted: bool) -> None:

@@ -19,19 +19,21 @@ CAPPED = 0.99
 
 
 @jit
-def follow(value: float, calm: bool, loud: bool, news: bool, memory: int, flags: Int) -> float:
+def follow(
+    value: float, calm: bool, uneasy: bool, loud: bool, news: bool, memory: int, flags: Int
+) -> float:
     """Take the next step of a series in or out of an episode, and return what its score says.
 
     An episode ends after as many calm steps as it had others, and one, five at most: one bad
-    sample is over at the second good one.
+    sample is over at the second good one. An uneasy step takes one of them back, a loud one all.
 
     Parameters
     ----------
     value : float
         The score.
-    calm, loud : bool
-        Whether the step is well inside the band, or beyond it; neither ends an episode nor shows
-        that it goes on.
+    calm, uneasy, loud : bool
+        Whether the step is well inside the band; near its edge, or one of many that lie to one
+        side; or beyond it.
     news : bool
         Whether the last samples alone are worth an episode, whatever a window still holds.
     memory : int
@@ -43,6 +45,8 @@ def follow(value: float, calm: bool, loud: bool, news: bool, memory: int, flags:
         flags[1] += 1
     elif loud:
         flags[1] = 0
+    elif uneasy:
+        flags[1] = max(flags[1] - 1, 0)
     flags[3] += not calm
     if flags[0] == PERHAPS:
         if flags[1] >= SUSTAINED_STEPS:

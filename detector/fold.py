@@ -95,7 +95,7 @@ def fold(
                 said = judge(x, deviation, now, sample, normal, limits, state, s, scratch)
                 before = flags[0]
                 told.score[s, t] = follow(
-                    said.score, said.calm, said.loud, said.news, memory, flags
+                    said.score, said.calm, said.uneasy, said.loud, said.news, memory, flags
                 )
                 if flags[0] == EPISODE:
                     told.anomalous[s, t] = 1

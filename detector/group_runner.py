@@ -14,8 +14,9 @@ from detector.models import registry
 from detector.models.baseline import Baseline
 from detector.past import read_past
 from detector.prometheus import Prometheus
+from detector.runner import log_changes
 from detector.schedule import Schedule
-from detector.series import Float, Group, Signal
+from detector.series import Float, Group, Labels, Signal
 
 
 class GroupRunner:
@@ -45,6 +46,7 @@ class GroupRunner:
         self._max_series = max_series
         self._fitted: groups.GroupFit | None = None
         self._boundary = 0
+        self._anomalous: set[Labels] = set()
 
     def catch_up(self, until: int, newest: Mapping[str, Published]) -> None:
         """Judge the steps up to `until` that the members' newest scores know of.
@@ -78,6 +80,9 @@ class GroupRunner:
             self._policies,
         )
         self.newest = Published(self._signal, scores, int(times[-1]), self.group.signals)
+        self._anomalous = log_changes(
+            self.group.name, self._anomalous, scores.labels, scores.state[:, -1]
+        )
 
     def _fit(self, boundary: int) -> groups.GroupFit:
         histories: dict[str, Float] = {}

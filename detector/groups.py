@@ -112,6 +112,9 @@ def fit(
             rows.append((m, base.labels[s], z))
     found = GroupFit(group, every, units)
     for key, z in _joined(group, rows).items():
+        if np.isfinite(z).any(axis=1).sum() < 2:
+            # There is nothing to be off together with, however long one waits.
+            continue
         day = 86_400 // next(iter(baselines.values())).profile
         known = None if before is None else before.joint.get(key)
         empty = np.full((len(group.signals), forest.LEAD * every), np.nan)

@@ -12,12 +12,15 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from numba import config
 
 PACKAGE = Path(__file__).parent
 PREFIX = "kernels-"
+COMPILED = re.compile(rb"^@(?:jit|inlined|bare)$", re.MULTILINE)
+IMPORT = re.compile(rb"^from detector(?:\.([\w.]+))? import (\([^)]*\)|.*)", re.MULTILINE)
 
 
 def use() -> None:
@@ -40,22 +43,35 @@ def use() -> None:
             return
 
 
-def digest(package: Path) -> str:
-    """Return a digest of all files with kernels, and of those they import constants from."""
+def parts(package: Path) -> dict[str, bytes]:
+    """Return the sources with kernels, and all they import of the package, by module name."""
     texts = {}
     for path in [*package.glob("*.py"), *package.glob("models/*.py")]:
         name = path.relative_to(package).with_suffix("").as_posix().replace("/", ".")
         texts[name] = path.read_bytes()
-    parts = {name for name, text in texts.items() if b"jit" in text}
-    for name in sorted(parts):
-        for module, members in re.findall(
-            rb"from detector(?:\.([\w.]+))? import (.*)", texts[name]
-        ):
-            parts |= {module.decode()} if module else set(members.decode().split(", "))
-    found = hashlib.sha256()
-    for name in sorted(parts & texts.keys()):
-        found.update(name.encode() + texts[name])
-    return found.hexdigest()[:12]
+    found: set[str] = set()
+    new = {name for name, text in texts.items() if COMPILED.search(text)}
+    while new:
+        found |= new
+        new = {part for name in new for part in _imported(texts[name])} & texts.keys() - found
+    return {name: texts[name] for name in sorted(found)}
+
+
+def digest(package: Path) -> str:
+    """Return a digest of those sources."""
+    made = hashlib.sha256()
+    for name, text in parts(package).items():
+        made.update(name.encode() + text)
+    return made.hexdigest()[:12]
+
+
+def _imported(text: bytes) -> Iterator[str]:
+    """Names of modules that a source may import; those of other things do no harm."""
+    for module, members in IMPORT.findall(text):
+        if module:
+            yield module.decode()
+        else:
+            yield from re.findall(r"\w+", members.decode())
 
 
 def _writable(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 import numpy as np
 
-from detector import access, spans
+from detector import access, promql, spans
 from detector.errors import SourceError
 from detector.gathering import Gathering
 from detector.gathering import Reading as Reading
@@ -172,15 +172,19 @@ class Prometheus:
     def holds(self, query: str, start: int, end: int, step: int) -> dict[Labels, Bool]:
         """Return where an expression is true on a grid, bool[T] by the labels of its results.
 
-        As with an alert's expression any sample is true, NaN included, and absence is not; but a
-        zero is false, so that comparisons with and without ``bool`` mean the same.
+        As with an alert's expression any sample is true, NaN included, and absence is not; but
+        where no comparison decides (see `promql.filters`), a zero is false: that of a gauge, or
+        of a comparison with ``bool``.
 
         Raises
         ------
         SourceError
         """
         matrix = self.read(((query, ()),), start, end, step, limit=NO_LIMIT).matrix
-        return dict(zip(matrix.labels, ~matrix.absent & (matrix.values != 0), strict=True))
+        true = ~matrix.absent
+        if not promql.filters(query):
+            true &= matrix.values != 0
+        return dict(zip(matrix.labels, true, strict=True))
 
     @property
     def _advice(self) -> str:

@@ -75,7 +75,9 @@ class SignalRunner:
             end = start + MOST_STEPS * self._grid.step
             scores = evaluation.advance(window.between(start, end))
         self.newest = Published(self.signal, scores, until)
-        self._log_changes(scores.labels, scores.state[:, -1])
+        self._anomalous = log_changes(
+            self.signal.name, self._anomalous, scores.labels, scores.state[:, -1]
+        )
 
     def _begin(self, until: int) -> SeriesMatrix:
         """Fit at the last boundary before `until`; return the window to be scored from there on.
@@ -156,9 +158,13 @@ class SignalRunner:
         evaluation.admit(new[:room], past)
         self.dropped["limit"] += len(new[room:])
 
-    def _log_changes(self, labels: tuple[Labels, ...], states: np.ndarray) -> None:
-        now = {labels[s] for s in np.flatnonzero(states == int(State.ANOMALOUS))}
-        for verb, keys in (("began", now - self._anomalous), ("ended", self._anomalous - now)):
-            for key in sorted(keys):
-                log.info("anomaly %s signal=%s labels=%s", verb, self.signal.name, dict(key))
-        self._anomalous = now
+
+def log_changes(
+    signal: str, anomalous: set[Labels], labels: tuple[Labels, ...], states: np.ndarray
+) -> set[Labels]:
+    """Log which series have begun and ended to be anomalous; return those that are, int8[S]."""
+    now = {labels[s] for s in np.flatnonzero(states == int(State.ANOMALOUS))}
+    for verb, keys in (("began", now - anomalous), ("ended", anomalous - now)):
+        for key in sorted(keys):
+            log.info("anomaly %s signal=%s labels=%s", verb, signal, dict(key))
+    return now

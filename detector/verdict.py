@@ -28,18 +28,21 @@ from detector.kernels import bare
 
 # A shift goes on with a deviation of this share of what the last ones are on the whole.
 STAYS = 0.5
+# Beyond this share of the band a step is no sign of an end: half-way from where one is calm.
+UNEASY = (1.0 + LEAVE) / 2.0
 
 
 class Verdict(NamedTuple):
     """What is said of one sample.
 
-    score : 1 at the edge of normal; calm, loud, news : see `episodes.follow`;
+    score : 1 at the edge of normal; calm, uneasy, loud, news : see `episodes.follow`;
     far : how far it is beyond all of the past, 1 at the edge; stuck : whether that is for standing
     still.
     """
 
     score: float
     calm: bool
+    uneasy: bool
     loud: bool
     news: bool
     far: float
@@ -86,25 +89,34 @@ def judge(
 
     # Calm: well inside the band, and not on a line that has gone flat. After five such steps the
     # mean of five is calm as well.
-    inside = -now.below <= deviation <= now.above
-    well = -LEAVE * now.below <= deviation <= LEAVE * now.above
+    inside = _within(deviation, now, 1.0)
+    well = _within(deviation, now, LEAVE)
     narrow = magnitudes[SPREAD] < 0.0 and found[SPREAD] > edge
     flat = (sample.still and narrow) or sample.stuck >= 1.0
     rest = not flat and trend < LEAVE
     # A shift whose samples lie inside the band goes on where its last hour leans to.
-    lately = state.recent[s].mean()
-    leans = sample.lasting > edge and sample.z * lately > STAYS * lately * lately
+    lean, lately = state.lean[s], state.recent[s].mean()
+    usual = lately if abs(lately) > abs(lean) else lean
+    leans = sample.lasting > edge and sample.z * usual > STAYS * usual * usual
+    stays = sample.lasting > edge and sample.z * usual > usual * usual
     # Windows that still hold the last incident have no say on the next.
     short = state.flags[s, 2] >= max(normal.windows.shape[1], SPREAD_STEPS)
     fresh = combined(found, normal.weights[s], SHAPE if short else TREND)
     return Verdict(
         score=score,
         calm=rest and ((well and not leans) or not counts),
+        uneasy=counts and (stays or not _within(deviation, now, UNEASY)),
         loud=not (rest and (inside or not counts)),
         news=(fresh > edge * edge and not inside) or trend > 1.0 or far > 1.0,
         far=far,
         stuck=sample.stuck > outside,
     )
+
+
+@bare
+def _within(deviation: float, now: Expectation, share: float) -> bool:
+    """Whether a deviation lies inside this share of the band."""
+    return -share * now.below <= deviation <= share * now.above
 
 
 @bare

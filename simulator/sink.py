@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import signal
 import socket
 import threading
 import time
@@ -23,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from detector.command_line import stopped_by_signals
 from detector.errors import ConfigError
 from simulator import serving
 
@@ -37,9 +37,7 @@ def run_sink(*, host: str, smtp_port: int, http_port: int, directory: Path) -> N
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # It tells of every command of every connection.
     logging.getLogger("mail.log").setLevel(logging.WARNING)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stopped_by_signals()
     with sink(host, smtp_port, http_port, directory) as (_, smtp, http):
         log.info("SMTP on %s:%d, Slack on http://%s:%d/slack", host, smtp, host, http)
         stop.wait()

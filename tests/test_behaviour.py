@@ -25,6 +25,7 @@ from scenarios import (
     replayed,
     stacked,
     traffic_matrix,
+    usual_traffic,
 )
 
 HISTORIES = [15, 28]
@@ -223,9 +224,22 @@ def nightly(
     return x * (1 + noise * rng.standard_normal(len(times)))
 
 
+@pytest.mark.parametrize("kind", ["traffic", "latency"])
+def test_a_climb_over_a_day_is_told_once(kind: str) -> None:
+    """By half, a tenth of a usual deviation more each quarter of an hour."""
+    begin, end = at("Wed", 0), at("Wed", 0) + 3 * DAY
+    times = np.arange(WEEK - 28 * DAY, end, MINUTE)
+    noise = [np.random.default_rng([17, seed]).standard_normal(len(times)) for seed in range(6)]
+    climb = 1.0 + 0.5 * np.clip((times - begin) / DAY, 0.0, 1.0)
+    rows = np.array([usual_traffic(times) * climb * (1.0 + 0.05 * line) for line in noise])
+    said = replayed(stacked(times, rows), kind, begin, end)
+    assert all(on.any() for on in said.on)
+    assert sum(len(episodes(on)) for on in said.on) <= len(rows) + 2
+
+
 @pytest.mark.parametrize("usual_deviations", [2.5, -2.5])
 def test_a_shift_inside_the_noise_is_told_within_hours(usual_deviations: float) -> None:
-    """No sample of it is rare, but hours of them are; it is over when they are."""
+    """No sample of it is rare, but hours of them are; it is told once, and over when they are."""
     times = np.arange(at("Wed", 0) - 15 * DAY, at("Wed", 24), MINUTE)
     shift = Incident(at("Wed", 9), 6 * HOUR, 1.0)
     inside = (times >= shift.begin) & (times < shift.end)
@@ -237,5 +251,8 @@ def test_a_shift_inside_the_noise_is_told_within_hours(usual_deviations: float) 
     delays = [v.delay for v in verdicts if v.delay is not None]
     assert len(delays) == len(rows)
     assert np.median(delays) <= 90
-    assert max(v.left for v in verdicts) <= 6
+    # What follows a shift inside the noise may look like it for a minute or two.
+    assert np.median([v.left for v in verdicts]) <= 5
+    assert max(v.left for v in verdicts) <= 8
+    assert sum(len(episodes(on)) for on in said.on) <= len(rows) + 1
     assert not said.on[:, said.times < shift.begin].any()

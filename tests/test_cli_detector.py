@@ -209,12 +209,16 @@ def test_backtest(detector: Callable[..., Result], tmp_path: Path) -> None:
 def test_backtest_says_which_masks_need_a_server(
     detector: Callable[..., Result], tmp_path: Path
 ) -> None:
-    text = "masks: {train: [up], mute: [{days: [sun]}]}\npolicies: {rps: {when: up}}"
+    text = (
+        "masks: {train: [up], mute: [{days: [sun]}]}\npolicies: {rps: {when: up}}\n"
+        "groups: [{name: shop, signals: [rps, latency]}]"
+    )
     path, out = series(tmp_path / "rps.csv"), tmp_path / "out.csv"
     given = ("backtest", path, "--step", "5m", "--scores", out, "-c", config(tmp_path, text))
     code, _, err = detector(*given)
     assert code == 0
     assert err.startswith("warning: when, masks.train.0: no server to ask; not in force for a file")
+    assert "warning: groups.shop: not in force for files" in err
 
 
 @pytest.mark.parametrize(
@@ -348,3 +352,26 @@ def test_run_scores_and_ends_with_0(server: Server, tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_signals_that_follow_the_first_do_no_harm() -> None:
+    """Setting an event takes a lock: a handler within a handler would wait for itself."""
+    program = (
+        "import os, signal, threading\n"
+        "from detector.command_line import stopped_by_signals\n"
+        "stop = stopped_by_signals()\n"
+        "def burst():\n"
+        "    for _ in range(200): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "thread = threading.Thread(target=burst)\n"
+        "thread.start()\n"
+        "stop.wait()\n"
+        "thread.join()\n"
+        "print('ended')\n"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for run in runs:
+        assert run.communicate(timeout=60)[0] == "ended\n"
+        assert run.returncode == 0

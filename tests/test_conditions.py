@@ -40,6 +40,10 @@ def test_a_sample_is_true_unless_it_is_zero(server: Server) -> None:
     for query in ("m > 0", "m > bool 0"):
         (where,) = source.holds(query, NOW, NOW + 360, 60).values()
         assert where.tolist() == [False, False, True, False, False, True, False]
+    # Nor does what it compares with matter, or that the value it passes on is a zero.
+    for query in ("m == 0", "m == bool 0", "(m <= 0) and on (job) m == 0", 'm{job!="b"} == bool 0'):
+        (where,) = source.holds(query, NOW, NOW + 360, 60).values()
+        assert where.tolist() == [True, True, False, False, False, False, False]
     assert source.holds("vector(1)", NOW, NOW, 60).keys() == {()}
     assert source.holds("nothing", NOW, NOW, 60) == {}
 

@@ -156,7 +156,8 @@ def advanced(fitted: groups.GroupFit, z: Float, times: Any) -> Scores:
 
 def test_an_episode_of_a_group_names_its_signals_and_ends() -> None:
     fitted = group_fit()
-    assert fitted.joint[labels(job="b")].trees is None
+    # A job with one of the members only has nothing to be off together with.
+    assert list(fitted.joint) == [labels(job="a")]
     times = np.arange(0, 60 * 120, 60)
     z = np.repeat(together(24, seed=6), 5, axis=1)
     z[:, 40:70] += np.array([[3.0], [-3.0], [0.0]])
@@ -195,7 +196,10 @@ def test_only_the_side_that_counts_counts() -> None:
     assert groups._deviations(np.array([24.0]), np.array([20.0]), grown, "both")[0] == 1.0
 
 
-def test_a_running_detector_writes_the_score_of_a_group(server: Server) -> None:
+def test_a_running_detector_writes_the_score_of_a_group(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     times = np.concatenate([past(), np.arange(NOW + 60, NOW + 1801, 60)])
     z = together(len(times), seed=8)
     apart = np.where(times > NOW, 4.0, 0.0)
@@ -210,4 +214,5 @@ def test_a_running_detector_writes_the_score_of_a_group(server: Server) -> None:
     for minute in (10, 20, 30):
         running.cycle(NOW + 60 * minute)
     assert running.get("anomaly_state", signal="both", job="a") == names.State.ANOMALOUS
+    assert "anomaly began signal=both labels={'job': 'a'}" in caplog.messages
     assert running.get("anomaly_evidence", signal="both", channel="rate") > 0.2

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
+import detector
 from detector import kernel_cache
 
 PACKAGE = Path(kernel_cache.__file__).parent
@@ -91,9 +95,25 @@ def test_where_the_package_cannot_be_written_the_user_s_cache_is_used(
 def test_constants_of_other_files_count_and_files_without_kernels_do_not(copy: Path) -> None:
     package = copy / "detector"
     before = kernel_cache.digest(package)
-    for name, counts in (("web.py", False), ("names.py", True), ("models/baseline.py", True)):
+    for name, counts in (
+        ("web.py", False),
+        ("names.py", True),
+        ("models/baseline.py", True),
+        ("verdict.py", True),
+    ):
         with (package / name).open("a", encoding="utf-8") as file:
             file.write("\n")
         after = kernel_cache.digest(package)
         assert (after != before) == counts, name
         before = after
+
+
+def test_each_file_with_kernels_counts() -> None:
+    """What numba compiled, however it was asked to."""
+    found = set()
+    for module in pkgutil.walk_packages(detector.__path__, "detector."):
+        members = vars(importlib.import_module(module.name)).values()
+        found |= {value.__module__ for value in members if isinstance(value, Dispatcher)}
+    counted = {f"detector.{name}" for name in kernel_cache.parts(kernel_cache.PACKAGE)}
+    assert len(found) > 20
+    assert found <= counted

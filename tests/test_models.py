@@ -180,6 +180,17 @@ def test_an_incident_in_what_is_held_back_does_not_decide() -> None:
     assert auto.choose(matrix(times, {A: x}))[0].model == quiet
 
 
+@pytest.mark.parametrize("days", [15, 28])
+def test_a_nightly_job_is_a_season_though_it_is_an_hour_of_a_day(days: int) -> None:
+    """Its error is far from usual, as an incident's is, and comes back each night."""
+    times = grid(days, 300)
+    noise = np.random.default_rng(8).standard_normal(len(times))
+    night = times % DAY // 3600 == 2
+    x = np.where(night, 50.0 + 2.0 * noise, 0.2 * (1.0 + 0.1 * noise))
+    (choice,) = auto.choose(matrix(times, {A: x}))
+    assert choice.model == "seasonal", choice.reason
+
+
 @pytest.mark.parametrize(
     ("days", "why"), [(0.0, "no history"), (1.5, "less than two days"), (4.0, "too few samples")]
 )

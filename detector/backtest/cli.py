@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal as signals_module
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from detector.backtest.scores_file import write_scores
 from detector.backtest.summary import markdown, print_summary
 from detector.backtest.telling import tell, telling
 from detector.backtest.write_back import WriteBack
+from detector.command_line import STOPPING, stopped_by_signals
 from detector.configuration import load
 from detector.durations import format_duration, parse_duration
 from detector.errors import ConfigError
@@ -78,11 +78,8 @@ def run(settings: Settings, options: Options, now: float) -> int:
     check(request)
     against = {str(path): _beside(settings, path) for path in options.against}
     back = WriteBack(settings.prometheus, request.write_back) if request.write_back else None
-    stop = threading.Event()
-    before = {
-        number: signals_module.signal(number, lambda *_: stop.set())
-        for number in (signals_module.SIGTERM, signals_module.SIGINT)
-    }
+    before = {number: signals_module.getsignal(number) for number in STOPPING}
+    stop = stopped_by_signals()
     quiet = request.scores_only
     try:
         with telling(quiet) as (say, progress):

@@ -142,6 +142,7 @@ def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
             ranges = tuple(c for c in signal.conditions if not isinstance(c.test, str))
             samples = masked(recording.samples, ranges, lambda condition, of: {})
             loaded[name] = signal, samples, recording.stamps
+    notes += [f"groups.{group.name}: not in force for files" for group in settings.groups]
     first = min(int(samples.times[0]) for _, samples, _ in loaded.values())
     last = max(int(samples.times[-1]) for _, samples, _ in loaded.values())
     start = _on_grid(max(first, request.start or first), grid.step)

@@ -26,6 +26,8 @@ DEFAULT = "seasonal"
 HELD_BACK = 0.2
 # Errors this close to the least are the same; the cheaper model has it.
 TIE = 1.05
+# Days held back that tell what comes back at a time of day.
+LEAST_DAYS = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def choose(history: SeriesMatrix) -> tuple[Choice, ...]:
     Each is fitted on the history without its last fifth (at least a day), which it then forecasts
     as it would live: its table, and the level of the day before. What counts is the mean absolute
     error, winsorised at five times the median error of the level alone, so that an incident in
-    what was held back does not decide.
+    what was held back does not decide; at the error that most days have at that time where it is
+    larger, as a nightly job comes back.
 
     Parameters
     ----------
@@ -98,7 +101,7 @@ def _choose_one(history: SeriesMatrix) -> Choice:
         return Choice(DEFAULT, "too few samples to compare on")
     first = int(history.times[0]) // history.step
     forecasts = {name: _forecast(x[:end], b.table[0], first, day) for name, b in fits.items()}
-    errors = _errors(x[cut:end], {name: f[cut:] for name, f in forecasts.items()})
+    errors = _errors(x[cut:end], {name: f[cut:] for name, f in forecasts.items()}, day)
     if not errors:
         return Choice(DEFAULT, "too few samples held back to compare on")
     return _decide(errors, held * history.step / DAY)
@@ -112,15 +115,23 @@ def _forecast(x: Float, table: Float, first: int, day: int) -> Float:
     return forecast
 
 
-def _errors(x: Float, forecasts: dict[str, Float]) -> dict[str, float]:
+def _errors(x: Float, forecasts: dict[str, Float], day: int) -> dict[str, float]:
     """Return the winsorised mean absolute error of each forecast over common samples."""
     off = {name: np.abs(x - forecast) for name, forecast in forecasts.items()}
     common = np.all([np.isfinite(values) for values in off.values()], axis=0)
     if not common.any():
         return {}
     cap = ERROR_CAP * np.median(off["zscore"][common])
-    cap = cap if cap > 0 else np.inf
-    return {name: float(np.minimum(values[common], cap).mean()) for name, values in off.items()}
+    caps = np.full(len(x), cap if cap > 0 else np.inf)
+    days = len(x) // day
+    if days >= LEAST_DAYS:
+        # The last samples are whole days; those before them are of the times of day before.
+        rows = np.where(common, off["zscore"], np.nan)[len(x) - days * day :].reshape(days, day)
+        known = np.isfinite(rows).any(axis=0)
+        usual = np.zeros(day)
+        usual[known] = np.nanmedian(rows[:, known], axis=0)
+        caps = np.maximum(caps, np.resize(usual[::-1], len(x))[::-1])
+    return {name: float(np.minimum(values, caps)[common].mean()) for name, values in off.items()}
 
 
 def _decide(errors: dict[str, float], held_days: float) -> Choice:
