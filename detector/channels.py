@@ -25,6 +25,10 @@ from detector.series import Float, Int
 
 SPIKE, JUMP, SUSTAINED, TREND, SPREAD, NOVELTY, SHAPE, UNREST = range(len(names.CHANNELS))
 CHANNELS = len(names.CHANNELS)
+# The first so many channels are of levels; the first so many remember no more than some steps.
+OF_LEVELS, SHORT = 3, 6
+# Places in `State.flags`.
+MODE, CALM_STEPS, PASSED, OTHER_STEPS, IN_USE = range(5)
 # Evidence is this slope times log1p(magnitude) while the past is short.
 PRIOR = 2.0
 SUSTAINED_STEPS = 5
@@ -121,9 +125,9 @@ class State(NamedTuple):
     lean : float64[S], mean of the last hour's deviations since the last episode, see `leant`;
     scores : float64[S, 2, SMOOTHED_STEPS], last scores before and after smoothing, newest first;
     loud : float64[S, LOUD_STEPS], larger evidence of spike and sustained, newest first;
-    flags : int64[S, 5], 1 in an episode (2 while a window still holds the last one), calm steps
-    in a row, steps since the last episode (inside one: hours of it), steps of the episode that were
-    not calm, 1 while the week's level is the one in use;
+    flags : int64[S, 5]: `MODE`, see `episodes`; `CALM_STEPS`, that were not taken back; `PASSED`,
+    steps since the last episode (inside one: hours of it); `OTHER_STEPS` of the episode, not calm;
+    `IN_USE`, 1 while the level is the week's;
     silent : int64[S], steps in a row without any sample;
     run : int64[S], equal samples in a row;
     week : float64[S, 168], medians of the last week's residuals, by the hour, oldest first;

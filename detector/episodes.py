@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detector.channels import SUSTAINED_STEPS, State
+from detector.channels import CALM_STEPS, MODE, OTHER_STEPS, PASSED, SUSTAINED_STEPS, State
 from detector.kernels import jit
 from detector.series import Int
 
@@ -42,44 +42,44 @@ def follow(
         Of the series, see `State`; changed in place.
     """
     if calm:
-        flags[1] += 1
+        flags[CALM_STEPS] += 1
     elif loud:
-        flags[1] = 0
+        flags[CALM_STEPS] = 0
     elif uneasy:
-        flags[1] = max(flags[1] - 1, 0)
-    flags[3] += not calm
-    if flags[0] == PERHAPS:
-        if flags[1] >= SUSTAINED_STEPS:
-            flags[0] = CALM
-    elif flags[0] == EPISODE:
-        if value < LEAVE or flags[1] >= min(flags[3] + 1, SUSTAINED_STEPS):
+        flags[CALM_STEPS] = max(flags[CALM_STEPS] - 1, 0)
+    flags[OTHER_STEPS] += not calm
+    if flags[MODE] == PERHAPS:
+        if flags[CALM_STEPS] >= SUSTAINED_STEPS:
+            flags[MODE] = CALM
+    elif flags[MODE] == EPISODE:
+        if value < LEAVE or flags[CALM_STEPS] >= min(flags[OTHER_STEPS] + 1, SUSTAINED_STEPS):
             end(flags)
     else:
-        flags[2] += 1
-        if flags[0] == SPENT and flags[2] >= memory:
-            flags[0] = CALM
-        if value > 1.0 and (flags[0] == CALM or news):
-            flags[0] = EPISODE
-            flags[1] = 0
-            flags[2] = 0
-            flags[3] = 1
-    return min(value, CAPPED) if flags[0] == SPENT else value
+        flags[PASSED] += 1
+        if flags[MODE] == SPENT and flags[PASSED] >= memory:
+            flags[MODE] = CALM
+        if value > 1.0 and (flags[MODE] == CALM or news):
+            flags[MODE] = EPISODE
+            flags[CALM_STEPS] = 0
+            flags[PASSED] = 0
+            flags[OTHER_STEPS] = 1
+    return min(value, CAPPED) if flags[MODE] == SPENT else value
 
 
 @jit
 def end(flags: Int) -> None:
     """End an episode: the windows that hold it are spent."""
-    flags[0] = SPENT
-    flags[2] = 0
+    flags[MODE] = SPENT
+    flags[PASSED] = 0
 
 
 def suspect(state: State) -> None:
     """Put each series where it may be inside an episode, until it shows that it is not."""
-    state.flags[:, 0] = PERHAPS
+    state.flags[:, MODE] = PERHAPS
 
 
 def settle(state: State) -> None:
     """Decide for each series that has shown nothing: enough steps that were not calm are one."""
-    perhaps = state.flags[:, 0] == PERHAPS
-    lasting = state.flags[:, 3] >= SUSTAINED_STEPS
+    perhaps = state.flags[:, MODE] == PERHAPS
+    lasting = state.flags[:, OTHER_STEPS] >= SUSTAINED_STEPS
     state.flags[perhaps, 0] = np.where(lasting[perhaps], EPISODE, CALM)

@@ -48,7 +48,8 @@ class Scratch(NamedTuple):
     """What is written anew at each step, allocated once.
 
     far : float64[2, 2], values that are too far, see `extremes.edges`;
-    magnitudes, found : float64[C], of the channels, and their evidence in decades;
+    magnitudes, found : float64[C], of the channels, and their evidence in decades (that of the
+    trend is 1 at its edge, and has no weight among them);
     window : float64[M], the last deviations; distances : float32[REFERENCES].
     """
 
@@ -63,7 +64,8 @@ class Sample(NamedTuple):
     """What else one sample shows.
 
     z : deviation in scales, clipped; still : whether it is the same as the last;
-    stuck : samples in a row that are the same, 1 where they are too many;
+    stuck : samples in a row that are the same, 1 where they are too many; one that is missing
+    neither ends a row nor lengthens it;
     lasting : evidence of where the last hour leans to.
     """
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detector import kernels
-from detector.channels import FLAT, ORDER, Limits, Normal, State
+from detector.channels import FLAT, IN_USE, ORDER, Limits, Normal, State
 from detector.clock import around
 from detector.episodes import LEAVE
 from detector.extremes import edges
@@ -110,8 +110,9 @@ def expect(
 ) -> Expectation:
     """Say what is expected of sample `x` of series `s` at step `t`.
 
-    Which level it is held to is decided here, and kept in `state`. `far` is written: the values
-    from which on a sample is too far, float64[2, 2], see `extremes.edges`.
+    Which level it is held to is decided here, missing or muted as it may be; `state` keeps that and
+    the expected value, and its last deviations are held to the level now in use. `far` is written:
+    the values from which on a sample is too far, float64[2, 2], see `extremes.edges`.
     """
     table = normal.table[s]
     # A slot stands for the next time it comes: before the boundary the series was lower.
@@ -125,14 +126,14 @@ def expect(
     )
     width = normal.widths[s, calendar.day[t]]
     flags = state.flags[s]
-    in_use = flags[4]
+    in_use = flags[IN_USE]
     apart = kernels.widening(season + state.level[s, 0], normal.growth[s]) * width
     apart = max(apart * LEAVE * normal.scale[s] * normal.band[s].max(), limits.floors[0])
     level = level_of(x - season, state.level[s, 0], state.usual[s], apart, flags)
     centre = min(max(season + level, limits.limits[0]), limits.limits[1])
     widening = kernels.widening(centre, normal.growth[s]) * width
     scale = normal.scale[s] * widening
-    if flags[4] != in_use:
+    if flags[IN_USE] != in_use:
         # The last deviations were held to the other level.
         other = state.usual[s] if in_use == 1 else state.level[s, 0]
         for i in range(ORDER):

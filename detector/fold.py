@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detector.channels import SPIKE, SPREAD, Limits, Normal, State
+from detector.channels import MODE, Limits, Normal, State
 from detector.clock import unforeseen
 from detector.combination import share
 from detector.episodes import EPISODE, end, follow
@@ -68,7 +68,7 @@ def fold(
     told : Told
         Output.
     scratch : Scratch
-        Room for one step.
+        Room for one step; written too.
 
     Notes
     -----
@@ -88,22 +88,22 @@ def fold(
             deviation = unforeseen(x - now.centre, now.up, now.down)
             if math.isnan(deviation) or muted[s, t]:
                 pass_over(x, muted[s, t], taking, normal, state, s)
-                if muted[s, t] and flags[0] == EPISODE:
+                if muted[s, t] and flags[MODE] == EPISODE:
                     end(flags)
             else:
                 sample = take_in(x, deviation, now, taking, normal, limits, state, s, scratch)
                 said = judge(x, deviation, now, sample, normal, limits, state, s, scratch)
-                before = flags[0]
+                before = flags[MODE]
                 told.score[s, t] = follow(
                     said.score, said.calm, said.uneasy, said.loud, said.news, memory, flags
                 )
-                if flags[0] == EPISODE:
+                if flags[MODE] == EPISODE:
                     told.anomalous[s, t] = 1
                     share(
                         scratch.found,
                         normal.weights[s],
                         said.far,
-                        SPREAD if said.stuck else SPIKE,
+                        said.channel,
                         normal.edge[s],
                         told.evidence[s, t],
                     )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from detector import kernels, medians
-from detector.channels import State
+from detector.channels import IN_USE, MODE, PASSED, State
 from detector.episodes import EPISODE
 from detector.kernels import jit
 from detector.series import Float, Int
@@ -35,9 +35,9 @@ def renew(state: State, s: int) -> None:
     then most of that time was spent there, and it is the level. The usual level of the week is
     never held.
     """
-    inside = state.flags[s, 0] == EPISODE
+    inside = state.flags[s, MODE] == EPISODE
     if inside:
-        state.flags[s, 2] += 1
+        state.flags[s, PASSED] += 1
     for k in range(2):
         ring = state.blocks[s] if k == 0 else state.raw[s]
         ring[:-1] = ring[1:]
@@ -48,7 +48,7 @@ def renew(state: State, s: int) -> None:
             week[:-1] = week[1:]
             week[-1] = ring[-1]
             state.usual[s] = middle(week)
-        lasting = 2 * state.flags[s, 2] >= ring.shape[0]
+        lasting = 2 * state.flags[s, PASSED] >= ring.shape[0]
         if k == 1 or not inside or lasting:
             level = middle(ring)
             if level == level:
@@ -155,11 +155,11 @@ def level_of(residual: float, level: float, usual: float, apart: float, flags: I
         Of the series; says which is in use, and is changed in place.
     """
     if not abs(usual - level) > apart:
-        flags[4] = 0
+        flags[IN_USE] = 0
         return level
     nearer = abs(residual - level) - abs(residual - usual)
     if nearer > apart:
-        flags[4] = 1
+        flags[IN_USE] = 1
     elif nearer < -apart:
-        flags[4] = 0
-    return usual if flags[4] == 1 else level
+        flags[IN_USE] = 0
+    return usual if flags[IN_USE] == 1 else level

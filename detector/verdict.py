@@ -9,7 +9,11 @@ import math
 from typing import NamedTuple
 
 from detector.channels import (
-    SHAPE,
+    MODE,
+    OF_LEVELS,
+    PASSED,
+    SHORT,
+    SPIKE,
     SPREAD,
     SPREAD_STEPS,
     SUSTAINED,
@@ -36,8 +40,7 @@ class Verdict(NamedTuple):
     """What is said of one sample.
 
     score : 1 at the edge of normal; calm, uneasy, loud, news : see `episodes.follow`;
-    far : how far it is beyond all of the past, 1 at the edge; stuck : whether that is for standing
-    still.
+    far : how far it is beyond all of the past, 1 at the edge; channel : that shows it.
     """
 
     score: float
@@ -46,7 +49,7 @@ class Verdict(NamedTuple):
     loud: bool
     news: bool
     far: float
-    stuck: bool
+    channel: int
 
 
 @bare
@@ -65,7 +68,7 @@ def judge(
     magnitudes, found = scratch.magnitudes, scratch.found
     edge = normal.edge[s]
     # An episode goes on down to a share of the floors, as it does of the band.
-    held = LEAVE if state.flags[s, 0] == EPISODE else 1.0
+    held = LEAVE if state.flags[s, MODE] == EPISODE else 1.0
     trend, drifts = _slow(normal, limits, state, s, held)
     found[TREND] = trend
     floor = held * now.margin
@@ -100,8 +103,8 @@ def judge(
     leans = sample.lasting > edge and sample.z * usual > STAYS * usual * usual
     stays = sample.lasting > edge and sample.z * usual > usual * usual
     # Windows that still hold the last incident have no say on the next.
-    short = state.flags[s, 2] >= max(normal.windows.shape[1], SPREAD_STEPS)
-    fresh = combined(found, normal.weights[s], SHAPE if short else TREND)
+    passed = state.flags[s, PASSED] >= max(normal.windows.shape[1], SPREAD_STEPS)
+    fresh = combined(found, normal.weights[s], SHORT if passed else OF_LEVELS)
     return Verdict(
         score=score,
         calm=rest and ((well and not leans) or not counts),
@@ -109,7 +112,7 @@ def judge(
         loud=not (rest and (inside or not counts)),
         news=(fresh > edge * edge and not inside) or trend > 1.0 or far > 1.0,
         far=far,
-        stuck=sample.stuck > outside,
+        channel=SPREAD if sample.stuck > outside else SPIKE,
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, grid, matrix, traffic
 
-from detector import calibration, channels, kernels, measures, neighbours, score, tails
+from detector import calibration, channels, kernels, measures, names, neighbours, score, tails
 from detector.channels import (
     CHANNELS,
     JUMP,
@@ -522,3 +522,8 @@ def test_deviations_of_the_past_are_in_the_scales_of_the_fold(exponent: float) -
     limit = kernels.Z_LIMIT
     wanted = np.clip((x - expected) / (3.0 * factors), -limit, limit)
     np.testing.assert_allclose(z, wanted, rtol=1e-6)
+
+
+def test_the_first_channels_are_those_that_combine_by_themselves() -> None:
+    assert names.CHANNELS[: channels.OF_LEVELS] == ("spike", "jump", "sustained")
+    assert set(names.CHANNELS[channels.SHORT :]) == {"shape", "unrest"}
