@@ -27,7 +27,7 @@ SIGNALS = [
         "name": "rps",
         "kind": "traffic",
         "query": "rps",
-        "when": "sum by (job) (rps) > -1",
+        "when": "sum by (job) (rps)",
     },
     {"name": "failing", "kind": "errors", "query": "failing"},
 ]
