@@ -73,13 +73,13 @@ def _with_port(value: str) -> str:
 
 def _limits(value: Any) -> Any:
     if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 2):
-        raise ValueError("limits must be [lower, upper]; null means none")
+        raise ValueError("must be [lower, upper]; null means none")
     return value
 
 
 def _finite(limits: tuple[float | None, float | None] | None) -> Any:
     if not all(limit is None or math.isfinite(limit) for limit in limits or ()):
-        raise ValueError("limits must be finite numbers, [lower, upper]; null means none")
+        raise ValueError("must be finite numbers, [lower, upper]; null means none")
     return limits
 
 
