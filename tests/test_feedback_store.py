@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -98,6 +100,22 @@ def test_replicas_that_start_together_migrate_once(database: str) -> None:
     assert count(engines[0]) == 0
     for engine in engines:
         engine.dispose()
+
+
+def test_connections_that_open_a_new_file_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    # Without a wait of ours SQLite refuses one in a dozen of these files.
+    def connect(engine: Engine) -> None:
+        together.wait()
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+    for i in range(60):
+        engines = [open_database(f"sqlite:///{tmp_path}/{i}.sqlite") for _ in range(4)]
+        together = Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(connect, engines))
+        for engine in engines:
+            engine.dispose()
 
 
 @pytest.mark.parametrize(

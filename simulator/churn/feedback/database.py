@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +77,30 @@ def _sqlite(url: URL) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _set(connection: Any, _record: object) -> None:
+    def _set(connection: sqlite3.Connection, _record: object) -> None:
         # Readers and the writer do not wait for each other. A killed process loses nothing; a
         # machine that loses power may lose the last moments.
-        connection.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
         # What is erased is overwritten, not only unlinked.
         connection.execute("PRAGMA secure_delete=ON")
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Change to WAL; when several do so at once, SQLite refuses without its usual wait."""
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
