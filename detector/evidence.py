@@ -18,6 +18,7 @@ from detector.channels import (
     PRIOR,
     REFERENCES,
     SHAPE,
+    SHAPE_BLOCKS,
     SPIKE,
     SPREAD,
     SPREAD_STEPS,
@@ -50,13 +51,15 @@ class Scratch(NamedTuple):
     far : float64[2, 2], values that are too far, see `extremes.edges`;
     magnitudes, found : float64[C], of the channels, and their evidence in decades (that of the
     trend is 1 at its edge, and has no weight among them);
-    window : float64[M], the last deviations; distances : float32[REFERENCES].
+    window : float64[M], the last deviations; blocks : float64[SHAPE_BLOCKS], a course;
+    distances : float32[REFERENCES].
     """
 
     far: Float
     magnitudes: Float
     found: Float
     window: Float
+    blocks: Float
     distances: np.ndarray
 
 
@@ -82,6 +85,7 @@ def scratch_of(window: int) -> Scratch:
         magnitudes=np.zeros(CHANNELS),
         found=np.zeros(CHANNELS),
         window=np.empty(window),
+        blocks=np.empty(SHAPE_BLOCKS),
         distances=np.empty(REFERENCES, np.float32),
     )
 
@@ -174,6 +178,6 @@ def _remember(
         push(state.course[s], scaled(x, normal.middle[s]))
         state.shape[s] = course_evidence(
             state.course[s], normal.courses[s], normal.known[s, 1],
-            tails[SHAPE], trust, scratch.distances,
+            tails[SHAPE], trust, scratch.blocks, scratch.distances,
         )  # fmt: skip
     scratch.found[SHAPE] = state.shape[s]

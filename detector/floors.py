@@ -36,7 +36,7 @@ def passes(deviation: float, margin: float, signs: Int) -> bool:
 
 
 @jit
-def trend_of(move: float, unit: float, blocks: Float, signs: Int) -> float:
+def trend_of(move: float, unit: float, blocks: Float, level: float, signs: Int) -> float:
     """The day's level against that of the weeks, 1 at the edge of normal; no more than the last
     hour is away from there.
 
@@ -46,6 +46,8 @@ def trend_of(move: float, unit: float, blocks: Float, signs: Int) -> float:
         How far the day's level is from that of the weeks, and how far it usually is.
     blocks : float64[B]
         Medians of the last hours' residuals.
+    level : float
+        Near their median.
     signs : int64[2]
         Directions that count.
     """
@@ -54,7 +56,7 @@ def trend_of(move: float, unit: float, blocks: Float, signs: Int) -> float:
     away = abs(move)
     if away > unit:
         # The day's level takes half a day to return; the last hour's place in it does not.
-        now = move + blocks[-1] - middle(blocks)
+        now = move + blocks[-1] - middle(blocks, level)
         if now == now:
             away = min(away, max(now if move > 0.0 else -now, 0.0))
     trend: float = min(away / unit / TREND_EDGE, TREND_LIMIT)

@@ -192,12 +192,15 @@ def course_evidence(
     known: int,
     tail: Float,
     trust: float,
+    window: Float,
     distances: Single,
 ) -> float:
-    """How rare the course of the last six hours is; 0 where there is nothing to compare it with."""
+    """How rare the course of the last six hours is; 0 where there is nothing to compare it with.
+
+    `window`, float64[SHAPE_BLOCKS], and `distances` are room for it.
+    """
     if known == 0:
         return 0.0
-    window = np.empty(SHAPE_BLOCKS)
     course_of(course, window)
     far = neighbours.novelty(window, courses, known, distances)
     return float(tails.tail_evidence(far, tail, trust, PRIOR))

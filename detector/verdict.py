@@ -132,6 +132,6 @@ def _slow(normal: Normal, limits: Limits, state: State, s: int, held: float) -> 
     unit = max(normal.reference[s, 1], normal.scale[s])
     least = held * max(limits.floors[0], limits.floors[1] * abs(weeks))
     return (
-        trend_of(move, unit, state.blocks[s], limits.signs),
+        trend_of(move, unit, state.blocks[s], state.level[s, 0], limits.signs),
         passes(move, least, limits.signs),
     )

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, grid, matrix, traffic
 
-from detector import calibration, channels, kernels, measures, names, neighbours, score, tails
+from detector import band, calibration, channels, kernels, measures, names, neighbours, score, tails
 from detector.channels import (
     CHANNELS,
     JUMP,
@@ -402,7 +402,7 @@ def test_the_band_is_the_deviation_that_scores_one_when_held(name: str, side: in
     assert np.isfinite(held)
 
     def highest(z: float) -> float:
-        return calibration.held_score(sign * z, normal, 0, width, np.empty(REFERENCES, np.float32))
+        return band.held_score(sign * z, normal, 0, width, np.empty(REFERENCES, np.float32))
 
     assert highest(held) == pytest.approx(1.0, rel=0.05)
     assert highest(held) >= 1.0

@@ -12,7 +12,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector import histograms, kernels, medians, neighbours, networks, tails
+from detector import histograms, kernels, levels, medians, neighbours, networks, tails
 
 NAN = math.nan
 # Samples are finite or missing: readers turn infinities into NaN.
@@ -158,6 +158,18 @@ def test_quantile(values: list[float], q: float) -> None:
     fast = kernels.quantile(before, q)
     same(np.array([fast]), [naive.quantile(values, q)], max(map(abs, values), default=0.0))
     np.testing.assert_array_equal(before, values)
+
+
+@examples(300)
+@given(values=SERIES, near=st.none() | PRESENT, at=st.integers(0, 100))
+def test_median_near(values: list[float], near: float | None, at: int) -> None:
+    """The median does not depend on where it is looked for: among the values, far off, nowhere."""
+    start = NAN if near is None else near
+    if at < len(values):
+        start = values[at]
+    fast = levels.median_near(np.array(values, float), start)
+    same(np.array([fast]), [naive.middle(values)], max(map(abs, naive.known(values)), default=0.0))
+    assert fast == levels.median_near(np.array(values, float), NAN) or math.isnan(fast)
 
 
 @examples(100)

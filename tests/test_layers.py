@@ -46,6 +46,7 @@ ORDER = [
         "models.forest",
         "channels",
         "combination",
+        "band",
         "clock",
         "extremes",
         "references",
