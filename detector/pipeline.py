@@ -223,8 +223,10 @@ def replay(
         For one period between two boundaries each; periods without steps are skipped. Nothing
         after a step's time has an influence on it.
     """
-    profile_grid = samples.every(schedule.profile)
     boundary = schedule.boundary(signal.name, start)
+    first, _ = schedule.history_times(boundary)
+    # Once for all, so that the history of each boundary is a view.
+    profile_grid = extended(samples.every(schedule.profile).between(first, end), first, end)
     while boundary < end:
         evaluation = Evaluation(signal, schedule, boundary, profile_grid)
         upto = min(evaluation.due, end)
