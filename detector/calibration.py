@@ -88,7 +88,7 @@ def calibrate(
     places = cells - lowest
     # A sample a slot, as it is where the grids are the same and no clock was changed.
     consecutive = bool((places[1:] - places[:-1] == 1).all())
-    slots = (cells % normal.widths.shape[1]).astype(np.int32)
+    slots = (cells % normal.table.shape[1]).astype(np.int32)
     parts = (local - cells * profile) / profile
     past = np.empty((CHANNELS, count), np.float32)
     leanings = np.empty(count, np.float32)
@@ -99,7 +99,7 @@ def calibrate(
             continue
         s = begin + i
         scale, growth, widths = normal.scale[s], normal.growth[s], normal.widths[s]
-        fit_widths(history[i], expected[i], growth, scale, first, widths)
+        fit_widths(history[i], expected[i], growth, scale, first, 86_400 // profile, widths)
         level = state.level[s, 0]
         _expect(expected[i], normal.table[s], level, lowest - first, first, row)
         slack = scale if shaped else np.inf
@@ -172,13 +172,12 @@ def _deviations(
 
 
 @jit
-def _narrow(centre: Float, growth: Float, widths: Float, slots: Int, narrow: Single) -> None:
+def _narrow(centre: Float, growth: Float, widths: Single, slots: Int, narrow: Single) -> None:
     """Write by how much each deviation is smaller in scales as wide as they were."""
     kernels.widenings(centre, growth, narrow)
     if widths.max() > 1.0:
-        wide = widths.astype(np.float32)
         for k in range(narrow.shape[0]):
-            narrow[k] *= wide[slots[k]]
+            narrow[k] *= widths[slots[k]]
     for k in range(narrow.shape[0]):
         narrow[k] = N[1] / narrow[k]
 

@@ -28,7 +28,7 @@ CHANNELS = len(names.CHANNELS)
 # The first so many channels are of levels; the first so many remember no more than some steps.
 OF_LEVELS, SHORT = 3, 6
 # Places in `State.flags`.
-MODE, CALM_STEPS, PASSED, OTHER_STEPS, IN_USE = range(5)
+MODE, CALM_STEPS, PASSED, OTHER_STEPS, IN_USE, MISSING_STEPS = range(6)
 # Evidence is this slope times log1p(magnitude) while the past is short.
 PRIOR = 2.0
 SUSTAINED_STEPS = 5
@@ -62,7 +62,7 @@ class Normal(NamedTuple):
 
     table : float64[S, P], forecast by slot of the week; slope : float64[S], steady move of a week;
     scale : float64[S]; growth : float64[S, 2];
-    widths : float64[S, D], of the scale by slot of the day, see `clock.fit_widths`;
+    widths : float32[S, P], of the scale by slot of the week, see `clock.fit_widths`;
     memory : float64[S, ORDER], weights that predict a deviation from the last ones;
     surprise : float64[S], standard deviation of what they do not predict;
     weights : float64[S, C], of the channels, sum 1; newest : float64[S], weight of the newest
@@ -86,7 +86,7 @@ class Normal(NamedTuple):
     slope: Float
     scale: Float
     growth: Float
-    widths: Float
+    widths: np.ndarray
     memory: Float
     surprise: Float
     weights: Float
@@ -125,9 +125,9 @@ class State(NamedTuple):
     lean : float64[S], mean of the last hour's deviations since the last episode, see `leant`;
     scores : float64[S, 2, SMOOTHED_STEPS], last scores before and after smoothing, newest first;
     loud : float64[S, LOUD_STEPS], larger evidence of spike and sustained, newest first;
-    flags : int64[S, 5]: `MODE`, see `episodes`; `CALM_STEPS`, that were not taken back; `PASSED`,
+    flags : int64[S, 6]: `MODE`, see `episodes`; `CALM_STEPS`, that were not taken back; `PASSED`,
     steps since the last episode (inside one: hours of it); `OTHER_STEPS` of the episode, not calm;
-    `IN_USE`, 1 while the level is the week's;
+    `IN_USE`, 1 while the level is the week's; `MISSING_STEPS` in a row, muted ones too;
     silent : int64[S], steps in a row without any sample;
     run : int64[S], equal samples in a row;
     week : float64[S, 168], medians of the last week's residuals, by the hour, oldest first;

@@ -1,6 +1,6 @@
 """What goes by the clock: hours that are noisier than others, jobs a little early or late.
 
-Letters: T samples on the profile grid, D of them a day.
+Letters: T samples on the profile grid, P of them a week.
 """
 
 from __future__ import annotations
@@ -8,29 +8,34 @@ from __future__ import annotations
 import numpy as np
 
 from detector import kernels
-from detector.kernels import inlined, jit
+from detector.kernels import Single, inlined, jit
 from detector.series import Float
 
 # Days that tell how noisy a time of day is, and how many of them it takes to know.
-DAYS = 14
-LEAST_DAYS = 4
+DAYS, LEAST_DAYS = 14, 4
+# The same of weeks.
+WEEKS, LEAST_WEEKS = 4, 3
 # Slots before and after that count as the same time of day.
 NEIGHBOURS = 2
 # Deviations of so many scales are usual at any time.
 USUAL = 3.0
+# Of a slot and its neighbours the largest is beyond this in half of the weeks only by a habit; and
+# it is so many usual deviations of such a time.
+FAR, OF_FIVE = 4.0, 1.25
 WIDEST = 1e4
 UNKNOWN = np.float32(-1.0)
 
 
 @jit
 def fit_widths(
-    x: Float, expected: Float, growth: Float, scale: float, first: int, widths: Float
+    x: Float, expected: Float, growth: Float, scale: float, first: int, day: int, widths: Single
 ) -> None:
-    """Learn how much wider than usual the scale is at each time of day.
+    """Learn how much wider than usual the scale is at each time of the day and of the week.
 
-    The largest deviation near a slot that a quarter of the days pass, less what is usual at any
-    time: a job whose end comes when it will, a cache that fills at eight. What fewer than a
-    quarter of the days have does not widen it, so incidents do not.
+    By the day, the largest deviation near a slot that a quarter of the days pass, less what is
+    usual at any time: a job whose end comes when it will, a cache that fills at eight. By the week,
+    what half of the weeks pass: a job that does more in one week than in another. What fewer have
+    does not widen it, so incidents do not.
 
     Parameters
     ----------
@@ -42,17 +47,36 @@ def fit_widths(
         The usual size of deviations.
     first : int
         Cell of the profile grid, local time, of the first sample.
-    widths : float64[D]
-        Output: factors of the scale, at least 1; 1 while less than four days are known.
+    day : int
+        Slots of a day.
+    widths : float32[P]
+        Output: factors of the scale by slot of the week, at least 1; 1 while less than four days
+        are known.
     """
     widths[:] = 1.0
-    day = widths.shape[0]
-    days = min(x.shape[0] // day, DAYS)
-    if days < LEAST_DAYS:
-        return
-    n = days * day
-    begin = x.shape[0] - n
-    x, expected = x[begin:], expected[begin:]
+    week = widths.shape[0]
+    days, weeks = min(x.shape[0] // day, DAYS), min(x.shape[0] // week, WEEKS)
+    begin = x.shape[0] - max(days * day, weeks * week)
+    worst = _worst(x[begin:], expected[begin:], growth, scale)
+    # The next sample's slot: cycles are counted from the end.
+    slot = first + x.shape[0]
+    if days >= LEAST_DAYS:
+        passed = _passed(worst, days, day, 4, LEAST_DAYS)
+        for k in range(week):
+            wide = passed[k % day] - USUAL
+            widths[(slot + k) % week] = min(max(wide, 1.0), WIDEST)
+    if weeks >= LEAST_WEEKS:
+        passed = _passed(worst, weeks, week, 2, LEAST_WEEKS)
+        for k in range(week):
+            if passed[k] > FAR:
+                wide = min(passed[k] / OF_FIVE, WIDEST)
+                widths[(slot + k) % week] = max(widths[(slot + k) % week], wide)
+
+
+@jit
+def _worst(x: Float, expected: Float, growth: Float, scale: float) -> Single:
+    """Largest deviation near each sample in scales, UNKNOWN where there is none."""
+    n = x.shape[0]
     wider = np.empty(n, np.float32)
     kernels.widenings(expected, growth, wider)
     share = 1.0 / scale
@@ -70,23 +94,33 @@ def fit_widths(
         near = worst[k:]
         for t in range(n - k):
             near[t] = near[t] if near[t] > deviation[t] else deviation[t]
-    rows = worst.reshape((days, day))
-    # After pass i the row i holds the i-th largest of each slot; a quarter of them is enough.
-    for i in range(days // 4 + 1):
-        for j in range(days - 1, i, -1):
-            for t in range(day):
+    return worst
+
+
+@jit
+def _passed(worst: Single, cycles: int, period: int, part: int, least: int) -> Single:
+    """Return what one of `part` of the last cycles pass at each slot, float32[period].
+
+    0 where fewer than `least` of them are known.
+    """
+    rows = worst[worst.shape[0] - cycles * period :].copy().reshape((cycles, period))
+    # After pass i the row i holds the i-th largest of each slot; no later one is asked for.
+    for i in range(cycles // part + 1):
+        for j in range(cycles - 1, i, -1):
+            for t in range(period):
                 a = rows[j - 1, t]
                 b = rows[j, t]
                 rows[j - 1, t] = a if a > b else b
                 rows[j, t] = b if a > b else a
-    known = np.zeros(day, np.int64)
-    for d in range(days):
-        for t in range(day):
-            known[t] += rows[d, t] >= 0.0
-    for t in range(day):
-        if known[t] >= LEAST_DAYS:
-            usual = rows[known[t] // 4, t]
-            widths[(first + begin + t) % day] = min(max(usual - USUAL, 1.0), WIDEST)
+    known = np.zeros(period, np.int64)
+    for c in range(cycles):
+        for t in range(period):
+            known[t] += rows[c, t] >= 0.0
+    passed = np.zeros(period, np.float32)
+    for t in range(period):
+        if known[t] >= least:
+            passed[t] = rows[known[t] // part, t]
+    return passed
 
 
 @inlined

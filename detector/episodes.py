@@ -38,7 +38,7 @@ def follow(
         Whether the last samples alone are worth an episode, whatever a window still holds.
     memory : int
         Steps that the longest window of a channel looks back.
-    flags : int64[5]
+    flags : int64[6]
         Of the series, see `State`; changed in place.
     """
     if calm:
@@ -68,9 +68,12 @@ def follow(
 
 @jit
 def end(flags: Int) -> None:
-    """End an episode: the windows that hold it are spent."""
-    flags[MODE] = SPENT
-    flags[PASSED] = 0
+    """End an episode, where there is one: the windows that hold it are spent."""
+    if flags[MODE] == EPISODE:
+        flags[MODE] = SPENT
+        flags[PASSED] = 0
+    elif flags[MODE] == PERHAPS:
+        flags[MODE] = CALM
 
 
 def suspect(state: State) -> None:

@@ -91,13 +91,13 @@ def scratch_of(window: int) -> Scratch:
 
 
 @bare
-def pass_over(x: float, muted: bool, taking: bool, normal: Normal, state: State, s: int) -> None:
+def pass_over(x: float, apart: bool, taking: bool, normal: Normal, state: State, s: int) -> None:
     """Take in a sample that is missing, or of which nothing is to be said.
 
-    The windows get what was likely. What lies in muted time is not looked at: no step leads out
-    of it.
+    The windows get what was likely. What lies `apart`, muted or after an hour without samples, is
+    not looked at: no step leads out of it.
     """
-    if muted:
+    if apart:
         state.last[s] = np.nan
         state.run[s] = 0
         state.lean[s] = 0.0

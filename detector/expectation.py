@@ -25,7 +25,7 @@ class Calendar(NamedTuple):
 
     position : int64[T], profile slots since the boundary, negative before it;
     before, slot, after : int64[T], the slot of the week and those around it;
-    day : int64[T], the slot of the day; part : float64[T], how far into its slot a step is, 0 to
+    part : float64[T], how far into its slot a step is, 0 to
     less than 1; taking : bool[T], a step that is on the profile grid, and not before the boundary;
     ending : bool[T], one in the last slot of its hour.
     """
@@ -34,7 +34,6 @@ class Calendar(NamedTuple):
     before: Int
     slot: Int
     after: Int
-    day: Int
     part: Float
     taking: Bool
     ending: Bool
@@ -70,7 +69,7 @@ STEPS_MOVED = 3.0
 
 
 def calendar_of(
-    times: Int, local: Int, profile: int, boundary: int, week: int, day: int, hour: int
+    times: Int, local: Int, profile: int, boundary: int, week: int, hour: int
 ) -> Calendar:
     """Place steps on the profile grid.
 
@@ -80,7 +79,7 @@ def calendar_of(
         Unix seconds of the steps, and what the clocks of the signal's time zone show.
     profile, boundary : int
         Seconds of the profile grid; unix seconds of the boundary the fit belongs to.
-    week, day, hour : int
+    week, hour : int
         Slots of each.
     """
     cells = local // profile
@@ -90,7 +89,6 @@ def calendar_of(
         before=(cells - 1) % week,
         slot=cells % week,
         after=(cells + 1) % week,
-        day=cells % day,
         part=(local - cells * profile) / profile,
         taking=(times % profile == 0) & (times >= boundary),
         ending=(positions + 1) % hour == 0,
@@ -124,7 +122,7 @@ def expect(
         calendar.part[t],
         normal.scale[s] if normal.courses.shape[1] > 1 else np.inf,
     )
-    width = normal.widths[s, calendar.day[t]]
+    width = normal.widths[s, calendar.slot[t]]
     flags = state.flags[s]
     in_use = flags[IN_USE]
     apart = kernels.widening(season + state.level[s, 0], normal.growth[s]) * width

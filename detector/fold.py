@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detector.channels import MODE, Limits, Normal, State
+from detector.channels import MISSING_STEPS, MODE, Limits, Normal, State
 from detector.clock import unforeseen
 from detector.combination import share
 from detector.episodes import EPISODE, end, follow
@@ -43,6 +43,7 @@ def fold(
     muted: Bool,
     ready: Bool,
     memory: int,
+    an_hour: int,
     normal: Normal,
     limits: Limits,
     state: State,
@@ -63,6 +64,8 @@ def fold(
         Series that are scored; the others are left out.
     memory : int
         Steps that the longest window of a channel looks back.
+    an_hour : int
+        Steps: after more without a sample an episode is over, and what follows stands alone.
     normal, limits, state
         See `detector.channels`.
     told : Told
@@ -87,10 +90,13 @@ def fold(
             _tell_band(now, normal.crowd[s, 0], limits, told, s, t)
             deviation = unforeseen(x - now.centre, now.up, now.down)
             if math.isnan(deviation) or muted[s, t]:
-                pass_over(x, muted[s, t], taking, normal, state, s)
-                if muted[s, t] and flags[MODE] == EPISODE:
+                flags[MISSING_STEPS] += 1
+                apart = muted[s, t] or flags[MISSING_STEPS] > an_hour
+                pass_over(x, apart, taking, normal, state, s)
+                if apart:
                     end(flags)
             else:
+                flags[MISSING_STEPS] = 0
                 sample = take_in(x, deviation, now, taking, normal, limits, state, s, scratch)
                 said = judge(x, deviation, now, sample, normal, limits, state, s, scratch)
                 before = flags[MODE]

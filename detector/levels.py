@@ -200,7 +200,7 @@ def level_of(residual: float, level: float, usual: float, apart: float, flags: I
         The sample without its season.
     level, usual : float
         Levels of the day and of the week; NaN where the week is not known.
-    flags : int64[5]
+    flags : int64[6]
         Of the series; says which is in use, and is changed in place.
     """
     if not abs(usual - level) > apart:

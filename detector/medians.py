@@ -59,9 +59,9 @@ def column_medians(rows: Real, out: Real) -> None:
 def left_out_medians(x: Real, period: int, most: int, out: Real) -> None:
     """Median of the same slot over other cycles than the sample's own.
 
-    The `most` cycles before it count; the first cycles of the history, which have fewer, are
-    filled up with later ones. So every sample is judged by as much as the model knows now, and
-    none by itself.
+    The `most` cycles before it that have samples count; the first cycles of the history, which have
+    fewer, are filled up with later ones. So every sample is judged by as much as the model knows
+    now, and none by itself.
 
     Parameters
     ----------
@@ -72,33 +72,45 @@ def left_out_medians(x: Real, period: int, most: int, out: Real) -> None:
     out : float[T]
         Output; NaN where no other cycle has a sample.
     """
-    cycles = x.shape[0] // period
-    first = 0
-    while first < cycles and np.isnan(x[first * period : (first + 1) * period]).all():
-        first += 1
-    begins = np.empty(most, np.int64)
-    out[: first * period] = np.nan
-    for c in range(first, cycles):
+    begins = _begins_of(x, period)
+    others = np.empty(most, np.int64)
+    first = begins[0] if begins.shape[0] > 0 else x.shape[0]
+    out[:first] = np.nan
+    for own in range(first, x.shape[0], period):
         m = 0
-        for k in range(c - 1, first - 1, -1):
-            if m < most:
-                begins[m] = k * period
+        for begin in begins[::-1]:
+            if begin < own and m < most:
+                others[m] = begin
                 m += 1
-        for k in range(c + 1, cycles):
-            if m < most:
-                begins[m] = k * period
+        for begin in begins:
+            if begin > own and m < most:
+                others[m] = begin
                 m += 1
-        stretch_medians(x, begins[:m], out[c * period : (c + 1) * period])
+        stretch_medians(x, others[:m], out[own : own + period])
 
 
 @jit
 def cycle_medians(x: Real, period: int, most: int, out: Real) -> None:
-    """Median of each slot over the last `most` cycles, float[period]; slot 0 is that of x[0]."""
-    cycles = x.shape[0] // period
-    begins = np.empty(min(most, cycles), np.int64)
-    for k in range(begins.shape[0]):
-        begins[k] = (cycles - 1 - k) * period
-    stretch_medians(x, begins, out)
+    """Median of each slot over the last `most` cycles that have samples, float[period].
+
+    Slot 0 is that of x[0].
+    """
+    begins = _begins_of(x, period)
+    stretch_medians(x, begins[max(begins.shape[0] - most, 0) :][::-1], out)
+
+
+@jit
+def _begins_of(x: Real, period: int) -> Int:
+    """Where cycles begin that have samples: a week without says nothing of the one before."""
+    begins = np.empty(x.shape[0] // period, np.int64)
+    m = 0
+    for begin in range(0, x.shape[0], period):
+        k = begin
+        while k < begin + period and x[k] != x[k]:
+            k += 1
+        begins[m] = begin
+        m += k < begin + period
+    return begins[:m]
 
 
 @jit

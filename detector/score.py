@@ -47,6 +47,7 @@ CAUTION = 0.3
 CAUTION_DAYS = (1.0, 8.0)
 # Series that are calibrated together: what is copied of them stays in the cache.
 TOGETHER = 16
+AN_HOUR = 3600
 # State of a series that has been absent so long that it is no longer written.
 GONE = -1
 
@@ -87,7 +88,7 @@ def prepare(
         slope=baseline.slope,
         scale=baseline.scale,
         growth=baseline.growth,
-        widths=np.ones((count, DAY // baseline.profile)),
+        widths=np.ones((count, baseline.table.shape[1]), np.float32),
         memory=np.zeros((count, ORDER)),
         surprise=np.ones(count),
         weights=np.full((count, CHANNELS), 1.0 / CHANNELS),
@@ -161,7 +162,7 @@ def start(baseline: Baseline, history: SeriesMatrix) -> State:
         lean=np.zeros(count),
         scores=np.zeros((count, 2, SMOOTHED_STEPS)),
         loud=np.zeros((count, LOUD_STEPS)),
-        flags=np.zeros((count, 5), np.int64),
+        flags=np.zeros((count, 6), np.int64),
         silent=np.zeros(count, np.int64),
         run=np.zeros(count, np.int64),
         week=week,
@@ -222,7 +223,6 @@ def advance(
         baseline.profile,
         boundary,
         normal.table.shape[1],
-        normal.widths.shape[1],
         state.hour.shape[2],
     )
     muted = window.marked(names.Mask.MUTED)
@@ -233,6 +233,7 @@ def advance(
         muted,
         baseline.ready,
         memory_length(window.step, normal.courses.shape[1] > 1),
+        AN_HOUR // window.step,
         normal,
         limits_of(policy),
         state,
@@ -263,7 +264,7 @@ def advance(
 
 def patience(policy: Policy, step: int) -> int:
     """Return how many steps in a row a series may be absent before it is gone: an hour of them."""
-    return 0 if policy.missing == "ignore" else 3600 // step
+    return 0 if policy.missing == "ignore" else AN_HOUR // step
 
 
 def _silence(absent: Bool, state: State) -> Int:

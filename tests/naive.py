@@ -34,17 +34,17 @@ def column_medians(rows: Sequence[Row], width: int) -> list[float]:
 
 def left_out_medians(x: Row, period: int, most: int) -> list[float]:
     cycles = cut(x, period)
-    begun = next((c for c, cycle in enumerate(cycles) if known(cycle)), len(cycles))
+    seen = [c for c, cycle in enumerate(cycles) if known(cycle)]
     out = []
     for c in range(len(cycles)):
-        others = [*reversed(range(begun, c)), *range(c + 1, len(cycles))][:most]
-        judged = others if c >= begun else []
+        before, after = [k for k in seen if k < c], [k for k in seen if k > c]
+        judged = [*reversed(before), *after][:most] if before or c in seen else []
         out += column_medians([cycles[k] for k in judged], period)
     return out
 
 
 def cycle_medians(x: Row, period: int, most: int) -> list[float]:
-    return column_medians(cut(x, period)[-most:], period)
+    return column_medians([cycle for cycle in cut(x, period) if known(cycle)][-most:], period)
 
 
 def stretch_medians(x: Row, begins: Sequence[int], width: int) -> list[float]:
@@ -278,18 +278,21 @@ def level_of(ring: Row) -> float:
 
 
 def widths(x: Row, expected: Row, wider: Row, scale: float, first: int, day: int) -> list[float]:
-    """How much wider the scale is at each slot of the day, from fourteen days at most."""
-    days = min(len(x) // day, 14)
-    begin = len(x) - days * day
-    out = [1.0] * day
+    """How much wider the scale is at each slot of the week: by fourteen days and by four weeks."""
+    week = 7 * day
+    days, weeks = min(len(x) // day, 14), min(len(x) // week, 4)
+    begin = len(x) - max(days * day, weeks * week)
     off = [abs(a - b) / (scale * w) for a, b, w in zip(x, expected, wider, strict=True)][begin:]
-    for slot in range(day):
-        worst = []
-        for d in range(days):
-            t = d * day + slot
-            near = known(off[max(t - 2, 0) : t + 3])
-            worst += [max(near)] if near else []
-        if days >= 4 and len(worst) >= 4:
-            usual = sorted(worst, reverse=True)[len(worst) // 4]
-            out[(first + begin + slot) % day] = min(max(usual - 3.0, 1.0), 1e4)
+    near = [known(off[max(t - 2, 0) : t + 3]) for t in range(len(off))]
+    worst = [max(some) if some else NAN for some in near]
+    by_day, by_week = [], []
+    for k in range(week):
+        seen = known(worst[k % day - days * day :: day]) if days else []
+        by_day.append(sorted(seen, reverse=True)[len(seen) // 4] if len(seen) >= 4 else 0.0)
+        seen = known(worst[k - weeks * week :: week]) if weeks else []
+        by_week.append(sorted(seen, reverse=True)[len(seen) // 2] if len(seen) >= 3 else 0.0)
+    out = [1.0] * week
+    for k in range(week):
+        habit = by_week[k] / 1.25 if by_week[k] > 4.0 else 0.0
+        out[(first + len(x) + k) % week] = min(max(by_day[k] - 3.0, habit, 1.0), 1e4)
     return out

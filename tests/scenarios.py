@@ -7,7 +7,7 @@ at 70 %, 5 % noise that is correlated from minute to minute. Letters: S series, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +157,8 @@ def stacked(times: Times, rows: Floats, step: int = MINUTE) -> SeriesMatrix:
 
 def replayed(samples: SeriesMatrix, kind: str, start: int, end: int) -> Replayed:
     """Score the steps in [start, end) of every series as a live run would have."""
-    parts = list(replay(signal(kind), SCHEDULE, samples, start, end))
+    schedule = replace(SCHEDULE, step=samples.step)
+    parts = list(replay(signal(kind), schedule, samples, start, end))
 
     def all_of(name: str) -> Floats:
         return np.array([column(parts, name, key)[1] for key in samples.labels])

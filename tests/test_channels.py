@@ -513,7 +513,8 @@ def test_deviations_of_the_past_are_in_the_scales_of_the_fold(exponent: float) -
     x[::7], expected[::11] = np.nan, np.nan
     growth = np.array([exponent, 50.0])
     z, narrow = ((x - expected) / 3.0).astype(np.float32), np.empty(400, np.float32)
-    widths, slots = rng.choice([1.0, 2.5], 24), rng.integers(0, 24, 400, np.int32)
+    widths = rng.choice([1.0, 2.5], 24).astype(np.float32)
+    slots = rng.integers(0, 24, 400, np.int32)
     calibration._narrow(expected, growth, widths, slots, narrow)
     calibration._clip(narrow, z)
     factors = np.array([kernels.widening(value, growth) for value in expected]) * widths[slots]

@@ -25,12 +25,12 @@ SOME = st.one_of(st.just(NAN), NUMBERS)
 def widths_of(
     x: np.ndarray, expected: np.ndarray, growth: np.ndarray = CONSTANT, first: int = 0
 ) -> np.ndarray:
-    widths = np.full(DAY, NAN)
-    fit_widths(x, expected, growth, 1.0, first, widths)
+    widths = np.full(7 * DAY, NAN, np.float32)
+    fit_widths(x, expected, growth, 1.0, first, DAY, widths)
     return widths
 
 
-@given(st.data(), st.integers(0, 400), st.integers(0, 1000), st.sampled_from([0.0, 0.5, 1.0]))
+@given(st.data(), st.integers(0, 700), st.integers(0, 1000), st.sampled_from([0.0, 0.5, 1.0]))
 @examples(50)
 def test_widths_are_those_of_the_naive_twin(
     data: st.DataObject, n: int, first: int, exponent: float
@@ -49,8 +49,21 @@ def test_a_noisy_hour_is_wider_and_an_incident_is_not() -> None:
     x[::2, 8] = 50.0
     x[-DAYS : -DAYS + 3, 20] = 1000.0
     found = widths_of(x.ravel(), np.zeros(x.size), first=DAY + 5)
-    assert set(np.flatnonzero(found > 1.0)) == {11, 12, 13, 14, 15}
-    np.testing.assert_allclose(found[11:16], 47.0)
+    for day in found.reshape(7, DAY):
+        assert set(np.flatnonzero(day > 1.0)) == {11, 12, 13, 14, 15}
+        np.testing.assert_allclose(day[11:16], 47.0)
+
+
+def test_an_hour_that_is_noisy_each_week_is_wider_and_two_incidents_are_not() -> None:
+    x = np.zeros((4, 7 * DAY))
+    x[:3, 50] = 50.0, -40.0, 30.0
+    x[1:3, 100] = 1000.0
+    found = widths_of(x.ravel(), np.zeros(x.size), first=5)
+    assert set(np.flatnonzero(found > 1.0)) == {53, 54, 55, 56, 57}
+    np.testing.assert_allclose(found[53:58], 30.0 / 1.25)
+    # Of three weeks two are enough.
+    found = widths_of(x[1:].ravel(), np.zeros(3 * 7 * DAY))
+    assert (found[[50, 100]] > 1.0).all()
 
 
 @pytest.mark.parametrize("days", [0, 1, 3])
@@ -62,8 +75,9 @@ def test_a_slot_without_samples_is_as_wide_as_any() -> None:
     x = np.full((10, DAY), 1e300)
     x[:, 5:15] = NAN
     found = widths_of(x.ravel(), np.zeros(x.size))
-    np.testing.assert_array_equal(found[7:13], 1.0)
-    np.testing.assert_array_equal(found[:7], WIDEST)
+    for day in found.reshape(7, DAY):
+        np.testing.assert_array_equal(day[7:13], 1.0)
+        np.testing.assert_array_equal(day[:7], WIDEST)
 
 
 @given(SOME, NUMBERS, SOME, st.floats(0, 1, exclude_max=True), st.floats(0, 1e6))

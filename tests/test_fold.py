@@ -72,11 +72,12 @@ def taught_fold(
     said = score.advance(base, normal, state, window, times, MONDAY, Policy())
     on = times % profile == 0
     slots = base.table.shape[1]
-    # A missing step is inside an episode when the one before it is.
+    # A missing step is inside an episode when the one before it is, for an hour.
     inside = np.zeros(len(times) + 1, int)
-    episodes = 0
+    episodes = silent = 0
     for t, state_now in enumerate(said.state[0]):
-        if state_now == ANOMALOUS or (bool(missing[t]) and inside[t - 1]):
+        silent = silent + 1 if missing[t] else 0
+        if state_now == ANOMALOUS or (0 < silent <= 3600 // step and inside[t - 1]):
             episodes += not inside[t - 1]
             inside[t] = episodes
     rest = {
@@ -619,7 +620,7 @@ def test_a_jump_is_left_what_is_the_series_own(jump: float, foreign: float, left
 
 
 def test_a_level_stays_in_use_until_the_other_is_nearer_by_as_much_as_they_are_apart() -> None:
-    flags = np.zeros(5, np.int64)
+    flags = np.zeros(6, np.int64)
     said = [levels.level_of(r, 0.0, 10.0, 4.0, flags) for r in (0.0, 6.9, 7.1, 4.0, 3.1, 2.9, 5.0)]
     assert said == [0.0, 0.0, 10.0, 10.0, 10.0, 0.0, 0.0]
     flags[4] = 1

@@ -125,6 +125,22 @@ def test_stl_of_too_little_is_the_zscore(days: int, share: float) -> None:
     contract.equal(stl.fit(history), zscore.fit(history))
 
 
+@pytest.mark.parametrize("factor", [0.0, 3.0])
+@pytest.mark.parametrize("hours", [1, 4])
+def test_stl_does_not_learn_one_incident(factor: float, hours: int) -> None:
+    """Neither for the week to come, nor as what was expected while it lasted."""
+    times = grid(28, 300)
+    x = traffic(times, 5)
+    begin = 23 * 288 + 14 * 12
+    inside = slice(begin, begin + 12 * hours)
+    with_incident = x.copy()
+    with_incident[inside] *= factor
+    usual = stl.fit(matrix(times, {A: x}))
+    found = stl.fit(matrix(times, {A: with_incident}))
+    np.testing.assert_allclose(found.table, usual.table, rtol=0.05)
+    np.testing.assert_allclose(found.expected[0, inside], usual.expected[0, inside], rtol=0.05)
+
+
 @pytest.mark.parametrize("days", [15, 28])
 def test_residuals_of_stl_are_those_of_a_forecast(days: int) -> None:
     """In sample they are 1.6 to 1.9 times too small where noise lasts for hours."""

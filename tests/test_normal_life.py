@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,60 @@ def test_a_job_that_comes_each_week_is_expected(minutes: int, told: float) -> No
     np.testing.assert_allclose(said.expected[:, middle], 50, atol=4)
     # Its edges may be told; half of it was before.
     assert said.on[:, now].mean() <= told
+
+
+@pytest.mark.parametrize("minutes", [60, 180])
+def test_a_job_that_does_more_one_week_than_another_is_not_told_of(minutes: int) -> None:
+    """Its noise is ten of the usual deviations of the rest of the week."""
+    times = np.arange(WEEK - HISTORY, WEEK + 14 * DAY, MINUTE)
+    begin = 2 * DAY + 6 * HOUR
+    job = (times - WEEK) % (7 * DAY)
+    inside = (job >= begin) & (job < begin + minutes * MINUTE)
+    more = [np.random.default_rng([6, seed]).standard_normal(len(times)) for seed in range(6)]
+    rows = np.array([10 + noise(times, s) + (40 + 10 * more[s]) * inside for s in range(6)])
+    said = replayed(stacked(times, rows), "other", WEEK, WEEK + 14 * DAY)
+    # Of twelve jobs; with the scale of quiet hours there were two to four alerts in each.
+    assert sum(len(episodes(on)) for on in said.on) <= 6
+
+
+def test_a_gap_over_a_weekend_is_no_news_on_monday() -> None:
+    """The level before it is that of a Friday, to which no ratio of a Monday was learnt."""
+    end = WEEK + 7 * DAY + 8 * HOUR
+    times = np.arange(WEEK - 21 * DAY, end + DAY, MINUTE)
+    rows = np.array([traffic(times, seed) for seed in range(6)])
+    rows[:, (times >= end - 62 * HOUR) & (times < end)] = np.nan
+    said = replayed(stacked(times, rows), "traffic", end - HOUR, end + DAY)
+    assert not said.on.any()
+
+
+def test_what_was_away_for_longer_than_it_was_there_comes_back_as_it_was() -> None:
+    """The days that a profile remembers are those that had samples."""
+    back = WEEK + DAY
+    times = np.arange(WEEK - 21 * DAY, back + DAY, MINUTE)
+    rows = np.array([traffic(times, seed) for seed in range(6)])
+    rows[:, times < back - 14 * DAY] = np.nan
+    rows[:, (times >= back - 11 * DAY) & (times < back)] = np.nan
+    said = replayed(stacked(times, rows), "traffic", back, back + DAY)
+    # Each was in alert for most of the day.
+    assert said.on.mean() < 0.02
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_an_episode_is_over_after_an_hour_without_samples(absent: bool) -> None:
+    """Whether there are none, or each is NaN; what comes after is held to no step from before."""
+    begin = WEEK + 2 * DAY + 14 * HOUR
+    back = begin + HOUR // 2 + 3 * HOUR
+    times = np.arange(WEEK - HISTORY, back + HOUR, 5 * MINUTE)
+    rows = np.array([traffic(times, seed) for seed in range(6)])
+    rows[:, (times >= begin) & (times < begin + HOUR // 2)] *= 0.1
+    gap = (times >= begin + HOUR // 2) & (times < back)
+    rows[:, gap] = np.nan
+    samples = stacked(times, rows, 5 * MINUTE)
+    if not absent:
+        samples = replace(samples, absent=np.zeros(rows.shape, bool))
+    said = replayed(samples, "traffic", begin, back + HOUR)
+    assert said.on[:, (said.times >= begin) & (said.times < begin + HOUR // 2)].all()
+    assert not said.on[:, said.times >= back].any()
 
 
 @pytest.mark.parametrize("step", [1.0, -1.0])

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector import histograms
+from detector.kernels import jit
 from detector.series import Float, Int, Labels
 
 DAY = 86_400
@@ -23,6 +25,25 @@ def level_blocks(day: int) -> tuple[int, int]:
     """Return how many blocks make a level, and how many samples a block, by samples per day."""
     size = max(day // BLOCKS, 1)
     return (BLOCKS if size > 1 else MOST_BLOCKS), size
+
+
+@jit
+def experience(values: Float, day: int) -> tuple[int, int]:
+    """How many samples are known, and how many steps the last of them is after the first.
+
+    No more than the days that have samples: who was away for two weeks has not seen them.
+    """
+    first, last = 0, values.shape[0] - 1
+    while first < last and values[first] != values[first]:
+        first += 1
+    while last > first and values[last] != values[last]:
+        last -= 1
+    number, days = 0, 0
+    for begin in range(first, last + 1, day):
+        here = histograms.known_in(values[begin : begin + day])
+        number += here
+        days += here > 0
+    return number, min(last - first, days * day)
 
 
 @dataclass(frozen=True)

@@ -134,31 +134,47 @@ def forecasts_of(
         present += x[t] == x[t]
         positive += x[t] > 0.0
     if positive >= POSITIVE * present and own > 0.0:
-        # The level at the begin of a day is what a forecast for that day is made with.
-        for d in range(0, n, day):
-            level = forecasts[0, d]
-            limit = np.float32(MOST_RATIO) * level
-            for t in range(d, d + day):
-                smooth[t] = smooth[t] / level if abs(smooth[t]) < limit else MISSING
+        # A forecast for a day is made with the level at its begin, the next one with that of now.
+        begins = np.empty(n // day + 1, np.float32)
+        for d in range(begins.shape[0]):
+            fresh = _fresh(hourly, (d * day - skip) // block, level)
+            begins[d] = (forecasts[0, d * day] if d * day < n else own) if fresh else MISSING
+        for d in range(n // day):
+            limit = np.float32(MOST_RATIO) * begins[d]
+            for t in range(d * day, (d + 1) * day):
+                smooth[t] = smooth[t] / begins[d] if abs(smooth[t]) < limit else MISSING
         begun = 0
         while begun < n and x[begun] != x[begun]:
             begun += 1
         young = n - begun <= YOUNG_WEEKS * week
         period, most = (day, DAYS) if young else (week, WEEKS)
         medians.left_out_medians(smooth, period, most, forecasts[5])
-        for d in range(0, n, day):
-            _grow(forecasts[0, d], forecasts[5, d : d + day])
+        for d in range(n // day):
+            _grow(begins[d], forecasts[5, d * day : (d + 1) * day])
         # The level of now says little of the day after next, which may be a Monday.
         latest[5, day + 1 :] = np.nan
         tomorrow = latest[5, : day + 1]
         medians.cycle_medians(smooth, period, most, tomorrow[:period])
         if young:
             tomorrow[day] = tomorrow[0]
-        _grow(own, tomorrow)
+        _grow(begins[n // day], tomorrow)
         tomorrow[day:] += np.float32(slope / per_week)
     else:
         forecasts[5] = np.nan
         latest[5] = np.nan
+
+
+@jit
+def _fresh(hourly: Single, end: int, level: int) -> bool:
+    """Whether the level at a block is that of the blocks before it, not an older one kept.
+
+    A ratio to the level of a Sunday says nothing of a Monday that comes after a gap, to which the
+    level of the Friday was kept.
+    """
+    known = 0
+    for b in range(max(end - level, 0), end):
+        known += hourly[b] == hourly[b]
+    return known >= level // ENOUGH_BLOCKS
 
 
 @jit

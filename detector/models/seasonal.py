@@ -16,7 +16,7 @@ import numpy as np
 from detector import histograms, kernels, medians
 from detector.kernels import Single, jit
 from detector.medians import TILE
-from detector.models.baseline import DAY, WEEK, Baseline, level_blocks
+from detector.models.baseline import DAY, WEEK, Baseline, experience, level_blocks
 from detector.models.experts import EXPERTS, forecasts_of, weights_of
 from detector.models.habits import punctual, slope_of
 from detector.networks import MISSING, N
@@ -80,8 +80,8 @@ def fit(history: SeriesMatrix) -> Baseline:
     number = np.zeros(count, np.int64)
     seconds = np.zeros(count)
     for s in range(count):
-        number[s], distance = _extent(history.values[s])
-        seconds[s] = distance * float(history.step)
+        number[s], steps = experience(history.values[s], day)
+        seconds[s] = steps * float(history.step)
         if number[s] == 0:
             table[s], expected[s] = np.nan, np.nan
             continue
@@ -104,17 +104,6 @@ def fit(history: SeriesMatrix) -> Baseline:
         samples=number,
         ready=ready & np.isfinite(scale),
     )
-
-
-@jit
-def _extent(values: Float) -> tuple[int, int]:
-    """How many samples are known, and how many steps the last of them is after the first."""
-    first, last = 0, values.shape[0] - 1
-    while first < last and math.isnan(values[first]):
-        first += 1
-    while last > first and math.isnan(values[last]):
-        last -= 1
-    return histograms.known_in(values), max(last - first, 0)
 
 
 @jit

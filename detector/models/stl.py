@@ -21,6 +21,9 @@ CELLS = 24
 WINDOWS = (11, 15)
 # A decomposition of mostly invented cells would say little about the series.
 LEAST_SHARE = 0.5
+# An incident is a cell so many usual deviations from the others of its slot, three or more in all,
+# and such a share of what nine in ten cells stay within.
+FAR, LEAST_CYCLES, LEAST_FAR = 9.0, 3, 0.05
 # A cell that is all of its own season would have an infinite honest residual.
 MOST_LEVERAGE = 0.9
 
@@ -67,7 +70,8 @@ def fit_one(x: Float, first: int, day: int) -> Fit:
     if not periods or not enough or not spread > 1e-9 * np.max(np.abs(y[np.isfinite(y)] - centre)):
         return zscore.fit_one(x, first, day)
     cell = first // per + begin
-    left_out, ahead = _decompose((y - centre) / spread, int(cell), cells, periods)
+    y = _without_incidents((y - centre) / spread, cells, periods[-1])
+    left_out, ahead = _decompose(y, int(cell), cells, periods)
 
     # From the middles of the cells to the samples between them.
     at = (np.arange(len(x)) + lead + 0.5) / per - 0.5
@@ -78,6 +82,23 @@ def fit_one(x: Float, first: int, day: int) -> Fit:
     table = spread * np.interp(week, np.arange(7 * cells), ahead, period=7 * cells)
     _, newest = trailing_level(x - table[slots(first, len(x), day)], day)
     return Fit(table + newest, expected, _winsorised((x - expected)[-SCALE_DAYS * day :]))
+
+
+def _without_incidents(y: Float, day: int, period: int) -> Float:
+    """Return the cells with those missing that the other cycles have nothing like.
+
+    The first smoothing of four cycles is close to their mean: one that is far off makes all four
+    residuals large, the robust weights of all become nothing, and the incident is the season.
+    """
+    import pandas
+
+    cells = pandas.Series(y)
+    level = cells.rolling(day + 1, center=True, min_periods=1).median()
+    cycles = (cells - level).groupby(np.arange(len(y)) % period)
+    off = (cells - level - cycles.transform("median")).abs()
+    enough = cycles.transform("count") >= LEAST_CYCLES
+    known: Float = np.where(enough & (off > max(FAR * off.median(), LEAST_FAR)), np.nan, y)
+    return known
 
 
 def _decompose(y: Float, cell: int, day: int, periods: list[int]) -> tuple[Float, Float]:

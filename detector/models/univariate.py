@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector import medians
-from detector.models.baseline import DAY, WEEK, Baseline, level_blocks
+from detector.models.baseline import DAY, WEEK, Baseline, experience, level_blocks
 from detector.models.experts import ENOUGH_BLOCKS
 from detector.models.seasonal import (
     LEAST_SAMPLES,
@@ -69,8 +69,8 @@ def fit_each(history: SeriesMatrix, fit_one: Callable[[Float, int, int], Fit]) -
     first = int(history.times[0]) // profile if samples else 0
     for s in np.flatnonzero(number):
         x = np.where(known[s], history.values[s], np.nan)
-        seen = np.flatnonzero(known[s])
-        seconds[s] = (seen[-1] - seen[0]) * profile
+        _, steps = experience(x, day)
+        seconds[s] = steps * profile
         fit = fit_one(x, first, day)
         table[s], expected[s] = fit.table, fit.expected
         scale[s] = np.maximum(fit.scale, least_scale(x, day))
