@@ -1,47 +1,12 @@
-"""Matrices of samples made to fit: onto whole or finer grids, rows joined, absence filled."""
+"""Matrices of samples made to fit: onto whole or finer grids, rows joined."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from detector.series import Bool, Labels, SeriesMatrix
-
-
-def fill_zero(
-    samples: SeriesMatrix, presence: Mapping[Labels, np.ndarray], sibling: Bool | None = None
-) -> SeriesMatrix:
-    """Turn absence into zero where the job, or a sibling series, was there.
-
-    Parameters
-    ----------
-    samples : SeriesMatrix
-        [S, T] samples of a signal whose policy is ``missing="zero"``.
-    presence : mapping from Labels to bool[T]
-        Where `up` was 1, keyed by its (instance, job) labels; empty when unknown.
-    sibling : bool[T], optional
-        Where any series of the signal has a sample, when `samples` are not all of them.
-
-    Returns
-    -------
-    SeriesMatrix
-        A sample that is present but NaN stays NaN: a ratio of nothing to nothing is no zero.
-    """
-    of_these = ~samples.absent.all(axis=0) & bool(samples.labels)
-    any_sibling = of_these if sibling is None else sibling
-    values, absent = samples.values.copy(), samples.absent.copy()
-    for s, key in enumerate(samples.labels):
-        identity = {(k, v) for k, v in key if k in ("job", "instance")}
-        there = any_sibling.copy()
-        for target, up in presence.items():
-            if identity and identity <= set(target):
-                there |= up
-        fill = samples.absent[s] & there
-        values[s, fill] = 0.0
-        absent[s, fill] = False
-    return replace(samples, values=values, absent=absent)
+from detector.series import SeriesMatrix
 
 
 def extended(window: SeriesMatrix, first: int, end: int) -> SeriesMatrix:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from detector.absence import fill_zero
 from detector.conditions import Conditions
 from detector.masks import masked
-from detector.matrices import fill_zero
 from detector.prometheus import Prometheus
 from detector.schedule import Schedule
 from detector.series import SeriesMatrix, Signal

@@ -23,8 +23,8 @@ class Policy:
     min_rel : float
         Smallest deviation that counts, as a share of the expected value's magnitude.
     missing : {"nodata", "zero", "ignore"}
-        What an absent sample means: no information (state 3), a zero while the job's `up` or a
-        sibling series exists, or nothing at all (the series is dropped at once).
+        What an absent sample means: no information (state 3), a zero while the target is up (see
+        `absence.fill_zero`), or nothing at all (the series is dropped at once).
     lower, upper : float
         Physical limits of the signal; expected value and band stay inside.
     sensitivity : float

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 
 from detector import access, promql, spans
+from detector.absence import Presence, up_or_down
 from detector.errors import SourceError
 from detector.gathering import Gathering
 from detector.gathering import Reading as Reading
@@ -165,9 +166,10 @@ class Prometheus:
                 reason="bad_response",
             ) from None
 
-    def presence(self, start: int, end: int, step: int) -> dict[Labels, Bool]:
-        """Return where each scrape target was up, bool[T] by its (instance, job) labels."""
-        return self.holds("count by (job, instance) (up == 1)", start, end, step)
+    def presence(self, start: int, end: int, step: int) -> Presence:
+        """Return what `up` says of each scrape target, by its (instance, job) labels."""
+        up = (("max by (job, instance) (up)", ()),)
+        return up_or_down(self.read(up, start, end, step, limit=NO_LIMIT).matrix)
 
     def holds(self, query: str, start: int, end: int, step: int) -> dict[Labels, Bool]:
         """Return where an expression is true on a grid, bool[T] by the labels of its results.

@@ -7,11 +7,11 @@ import logging
 import numpy as np
 
 from detector import heap
+from detector.absence import fill_zero
 from detector.allowance import Allowance
 from detector.conditions import Conditions
 from detector.export import FRESH_STEPS, Published
 from detector.masks import masked
-from detector.matrices import fill_zero
 from detector.names import State
 from detector.pipeline import Evaluation
 from detector.prometheus import Prometheus, Reading

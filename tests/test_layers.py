@@ -60,6 +60,7 @@ ORDER = [
         "verdict",
         "fold",
         "score",
+        "absence",
         "matrices",
         "schedule",
         "pipeline",

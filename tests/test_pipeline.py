@@ -18,7 +18,6 @@ from detector import schedule as schedules
 from detector.backtest.files import read_csv
 from detector.errors import ConfigError
 from detector.localtime import utc_offsets
-from detector.matrices import fill_zero
 from detector.models import registry, seasonal
 from detector.names import Mask, State
 from detector.pipeline import Evaluation, replay
@@ -748,32 +747,3 @@ def test_series_given_twice_are_refused() -> None:
     evaluation = Evaluation(TRAFFIC, COARSE, boundary, samples)
     with pytest.raises(ValueError, match="two rows have the same labels"):
         evaluation.advance(twice.between(evaluation.next_time, boundary + 300))
-
-
-def up(job: str, where: np.ndarray) -> dict[Labels, np.ndarray]:
-    return {(("instance", "i"), ("job", job)): where}
-
-
-def test_absence_is_zero_where_the_job_or_a_sibling_is_there() -> None:
-    times = grid(1, 300)[:4]
-    nan = np.nan
-    samples = matrix(times, {A: np.array([nan, 1.0, nan, nan]), B: np.array([nan, nan, nan, nan])})
-    filled = fill_zero(samples, up("a", np.array([False, False, True, False])))
-    np.testing.assert_array_equal(filled.values, [[nan, 1.0, 0.0, nan], [nan, 0.0, nan, nan]])
-    np.testing.assert_array_equal(filled.absent, np.isnan(filled.values))
-    assert np.isnan(samples.values[0, 2])
-
-
-def test_a_nan_sample_is_never_zero() -> None:
-    times = grid(1, 300)[:2]
-    samples = matrix(times, {A: np.array([np.nan, np.nan])})
-    samples = replace(samples, absent=np.array([[False, True]]))
-    filled = fill_zero(samples, up("a", np.array([True, True])))
-    np.testing.assert_array_equal(filled.values, [[np.nan, 0.0]])
-
-
-def test_presence_of_another_job_says_nothing() -> None:
-    times = grid(1, 300)[:1]
-    samples = matrix(times, {A: np.array([np.nan]), (): np.array([np.nan])})
-    filled = fill_zero(samples, up("b", np.array([True])))
-    assert filled.absent.all()

@@ -13,9 +13,9 @@ from running import NOW, Metrics, Running, final_rows, past, rule
 from server import Server
 from synthetic import DAY, labels, traffic
 
+from detector.absence import fill_zero
 from detector.conditions import Conditions
 from detector.masks import masked
-from detector.matrices import fill_zero
 from detector.names import State
 from detector.pipeline import replay
 from detector.prometheus import Prometheus

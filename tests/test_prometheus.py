@@ -18,6 +18,7 @@ from synthetic import MONDAY, labels
 from tools import free_port
 
 from detector import spans
+from detector.absence import UNKNOWN
 from detector.errors import ConfigError, SourceError
 from detector.prometheus import Prometheus, Reading, rules_source
 from detector.settings import PrometheusSettings
@@ -197,11 +198,11 @@ def test_the_first_by_name_stay_within_the_limit(server: Server) -> None:
     assert kept.matrix.labels == (labels(job="a"), labels(job="c"))
 
 
-def test_presence_is_where_up_was_one(server: Server) -> None:
-    server.write("up", GRID, np.array([1, 1, 0, 0, 1, 1, 1, 1, 1, 1.0]), job="a", instance="i")
-    (key,) = client(server).presence(T, T + 540, 60).items()
-    assert key[0] == labels(job="a", instance="i")
-    assert np.flatnonzero(~key[1]).tolist() == [2, 3]
+def test_presence_is_what_up_says(server: Server) -> None:
+    server.write("up", GRID[1:9], np.array([1, 0, 0, 1, 1, 1, 1, 1.0]), job="a", instance="i")
+    ((key, state),) = client(server).presence(T, T + 540, 60).items()
+    assert key == labels(job="a", instance="i")
+    assert state.tolist() == [UNKNOWN, 1, 0, 0, 1, 1, 1, 1, 1, UNKNOWN]
 
 
 def test_rules_are_listed_with_labels(server: Server) -> None:

@@ -9,9 +9,9 @@ import pytest
 from synthetic import DAY, MONDAY, column, episodes, grid, labels, matrix, traffic
 
 from detector import score
+from detector.absence import fill_zero
 from detector.channels import SPIKE, SUSTAINED
 from detector.episodes import CAPPED
-from detector.matrices import fill_zero
 from detector.models import seasonal
 from detector.names import Mask, State
 from detector.pipeline import Evaluation, replay
@@ -259,7 +259,7 @@ def test_the_first_errors_ever_are_scored_against_zeros() -> None:
     times = MONTH
     ratio = np.full(len(times), np.nan)
     ratio[-300:-240] = 0.06
-    there = {(("instance", "i"), ("job", "a")): np.ones(len(times), bool)}
+    there = {(("instance", "i"), ("job", "a")): np.ones(len(times), np.int8)}
     filled = fill_zero(matrix(times, {A: ratio}), there)
     signal = Signal("e", "errors", (), KIND_POLICIES["errors"])
     end = int(times[-1]) + 60

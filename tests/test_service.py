@@ -17,8 +17,8 @@ from server import Server
 from synthetic import DAY, labels, traffic
 
 from detector import report
+from detector.absence import fill_zero
 from detector.errors import ConfigError
-from detector.matrices import fill_zero
 from detector.names import CHANNELS, State
 from detector.pipeline import replay
 from detector.prometheus import Prometheus

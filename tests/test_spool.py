@@ -51,8 +51,9 @@ def test_series_come_back_as_they_were(in_memory: int, monkeypatch: pytest.Monke
             for name in ("values", "absent"):
                 whole = np.concatenate([getattr(m, name) for m in wanted], axis=1)
                 np.testing.assert_array_equal(getattr(found, name), whole)
-        some = ~np.concatenate([part.aligned(KEYS).absent for part in parts], axis=1)
-        np.testing.assert_array_equal(spool.some(number), some.any(axis=0))
+        for labels in (KEYS, KEYS[1:3], ()):
+            some = ~np.concatenate([part.aligned(labels).absent for part in parts], axis=1)
+            np.testing.assert_array_equal(spool.some(number, labels), some.any(axis=0))
     for key in KEYS:
         own = [spool.part(number, (key,)) for number in range(spool.grids)]
         stamps = np.concatenate([one.times[~one.absent[0]] for one in own])

@@ -9,17 +9,18 @@ import threading
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from detector.backtest.run import Stored
+from detector.absence import bearers, fill_zero
+from detector.backtest.run import SHARD, Stored
 from detector.backtest.spool import Spool
 from detector.conditions import Conditions
 from detector.errors import ConfigError, DetectorError
 from detector.gathering import Reading
 from detector.masks import Answer, masked
-from detector.matrices import fill_zero
 from detector.prometheus import Prometheus
 from detector.schedule import Schedule
 from detector.series import Bool, Condition, Labels, SeriesMatrix, Signal
@@ -185,9 +186,11 @@ def _prepared(
     """Return the series of a spool, filled and masked as they are taken."""
     conditions = Conditions(source)
     # What is asked once for all series: presence of targets, and expressions, on each grid.
-    there: dict[int, dict[Labels, Bool]] = {}
+    presence = cache(source.presence)
     answers: dict[tuple[str, int], Answer] = {}
+    siblings: dict[tuple[int, Labels], Bool] = {}
     labels = spool.labels
+    alike = bearers(labels)
 
     def ask(condition: Condition, samples: SeriesMatrix) -> Answer:
         key = str(condition.test), samples.step
@@ -195,15 +198,22 @@ def _prepared(
             answers[key] = conditions.ask(condition, samples)
         return answers[key]
 
+    def some(number: int, identity: Labels) -> Bool:
+        if (number, identity) in siblings:
+            return siblings[number, identity]
+        found = spool.some(number, [labels[s] for s in alike(identity)])
+        # What only one shard can ask for again is not worth its memory.
+        if len(alike(identity)) > SHARD:
+            siblings[number, identity] = found
+        return found
+
     def part(a: int, b: int) -> SeriesMatrix:
         ready = []
         for number in range(spool.grids):
             matrix = spool.part(number, labels[a:b])
             if zero and matrix.values.size:
-                if number not in there:
-                    span = int(matrix.times[0]), int(matrix.times[-1]), matrix.step
-                    there[number] = source.presence(*span)
-                matrix = fill_zero(matrix, there[number], spool.some(number))
+                span = int(matrix.times[0]), int(matrix.times[-1]), matrix.step
+                matrix = fill_zero(matrix, presence(*span), partial(some, number))
             ready.append(masked(matrix, signal.conditions, ask))
         return _laid(ready, step)
 

@@ -46,7 +46,6 @@ class Spool:
         # Open for as long as the samples are wanted.
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=where)  # noqa: SIM115
         self._grids: list[tuple[int, list[_Chunk]]] = []
-        self._some: list[list[Bool]] = []
         self._end = 0
         self.born: dict[Labels, int] = {}
 
@@ -65,7 +64,6 @@ class Spool:
     def begin(self, step: int) -> None:
         """Begin another grid: what is added from now on is on it."""
         self._grids.append((step, []))
-        self._some.append([])
 
     def add(self, matrix: SeriesMatrix) -> None:
         """Set a matrix aside, whose times follow those before on the same grid.
@@ -78,8 +76,6 @@ class Spool:
         rows = {key: s for s, key in enumerate(matrix.labels)}
         self._grids[-1][1].append(_Chunk(rows, matrix.times, self._end))
         there: Bool = ~matrix.absent
-        some: Bool = np.any(there, axis=0)
-        self._some[-1].append(some)
         first = matrix.times[there.argmax(axis=1)] if len(matrix.times) else there
         for s in np.flatnonzero(there.any(axis=1)):
             self.born.setdefault(matrix.labels[s], int(first[s]))
@@ -95,9 +91,16 @@ class Spool:
             ) from None
         self._end += matrix.values.size * (VALUE_BYTES + 1)
 
-    def some(self, grid: int) -> Bool:
-        """Return at which times of a grid any series has a sample, bool[T]."""
-        return np.concatenate(self._some[grid])
+    def some(self, grid: int, labels: Sequence[Labels]) -> Bool:
+        """Return at which times of a grid any of these series has a sample, bool[T]."""
+        found = []
+        for one in self._grids[grid][1]:
+            some = np.zeros(len(one.times), bool)
+            for key in labels:
+                if key in one.rows:
+                    some |= ~self._absent(one, one.rows[key])
+            found.append(some)
+        return np.concatenate(found)
 
     def part(self, grid: int, labels: Sequence[Labels]) -> SeriesMatrix:
         """Return some series at all times of a grid."""
@@ -114,14 +117,18 @@ class Spool:
                     continue
                 at = one.offset + row * count * VALUE_BYTES
                 values[s, a : a + count] = np.frombuffer(self._read(at, count * VALUE_BYTES))
-                at = one.offset + len(one.rows) * count * VALUE_BYTES + row * count
-                absent[s, a : a + count] = np.frombuffer(self._read(at, count), bool)
+                absent[s, a : a + count] = self._absent(one, row)
             a += count
         return SeriesMatrix(tuple(labels), times, values, absent, step)
 
     def close(self) -> None:
         """Let the samples go."""
         self._file.close()
+
+    def _absent(self, chunk: _Chunk, row: int) -> Bool:
+        count = len(chunk.times)
+        at = chunk.offset + len(chunk.rows) * count * VALUE_BYTES + row * count
+        return np.frombuffer(self._read(at, count), bool)
 
     def _read(self, offset: int, count: int) -> bytes:
         self._file.seek(offset)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from detector.absence import fill_zero
 from detector.configuration import load
 from detector.discovery import discover
 from detector.durations import parse_duration
-from detector.matrices import fill_zero
 from detector.names import State
 from detector.pipeline import replay
 from detector.prometheus import Prometheus, rules_source
