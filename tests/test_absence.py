@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +19,9 @@ from server import Server
 from synthetic import DAY, grid, labels, matrix
 
 from detector.absence import UNKNOWN, fill_zero
+from detector.backtest.files import read_file
 from detector.backtest.request import Request
+from detector.backtest.zeros import with_zeros
 from detector.names import State
 from detector.score import GONE
 from detector.series import Labels, SeriesMatrix
@@ -251,3 +255,55 @@ def test_the_first_errors_of_a_pod_that_has_long_been_up_are_told(server: Server
         told[dict(key)["job"]] |= row[-1] == State.ANOMALOUS
     assert told == {"web": True, "pushed": True, "alone": False}
     assert (one.trace.state[:, 0] == GONE).sum() == 4
+
+
+def test_a_saved_answer_has_the_zeros_of_the_server(server: Server, tmp_path: Path) -> None:
+    """The first 503 ever: told by the server, and by a file of the same series."""
+    times = np.arange(NOW - 9 * DAY, NOW + 1, 300)
+    rng = np.random.default_rng(7)
+    server.write("up", times, 1.0, job="web", instance="i")
+    server.write("failing", times, rng.poisson(5, len(times)) / 100, job="web", code="500")
+    broken = times[(times >= NOW - 3 * HOUR) & (times < NOW - 2 * HOUR)]
+    server.write("failing", broken, 0.5, job="web", code="503")
+    server.write("failing", broken, 0.5, job="alone", code="503")
+    given = configured(server, step="5m", history="28d")
+    span = {"query": "failing", "start": NOW - 9 * DAY, "end": NOW, "step": 300}
+    path = tmp_path / "failing.json"
+    path.write_text(httpx.get(f"{server.url}/api/v1/query_range", params=span).text)
+    asked = Request(start=NOW - DAY)
+    served = backtested(Settings.model_validate(given), asked)
+    of_file = Settings(history="28d", step="5m")
+    asked = replace(asked, files=(path,), kind="errors", step=300)
+    filed = backtested(of_file, asked)
+    (one,), (other,) = served.judged, filed.judged
+    np.testing.assert_array_equal(one.trace.state, other.trace.state)
+    np.testing.assert_array_equal(one.trace.score, other.trace.score)
+    told = (other.trace.state == State.ANOMALOUS).any(axis=1)
+    assert [dict(other.trace.labels[s])["job"] for s in np.flatnonzero(told)] == ["web"]
+    (note,) = (note for note in filed.notes if "missing: zero" in note)
+    assert note.startswith("failing: missing: zero: not in force for 1 of 3 series of a file")
+    assert not any("missing: zero" in note for note in served.notes)
+
+
+@pytest.mark.parametrize(("offset", "zeros"), [(0, 2), (7, 0)])
+def test_samples_of_different_seconds_are_no_siblings(
+    tmp_path: Path, offset: int, zeros: int
+) -> None:
+    lines = [f'bad{{code="1"}} 1 {t}' for t in range(60, 600, 60)]
+    lines += [
+        f'bad{{code="2"}} 1 {t + offset}' for t in (*range(60, 240, 60), *range(360, 600, 60))
+    ]
+    path = tmp_path / "bad.om"
+    path.write_text("\n".join(["# TYPE bad gauge", *lines, "# EOF\n"]))
+    filled, notes = with_zeros("bad", read_file(path, 60)["bad"])
+    assert (filled.values == 0).sum() == zeros
+    assert len(notes) == (offset > 0)
+
+
+def test_an_empty_cell_is_a_zero_where_another_column_has_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text("timestamp,a,b\n60,1,\n120,1,nan\n180,,2\n240,,\n300,1,1\n")
+    filled, notes = with_zeros("bad", read_file(path, 60)["bad"])
+    wanted = [[1, 1, 0, NAN, 1], [0, NAN, 2, NAN, 1]]
+    np.testing.assert_array_equal(filled.values, wanted)
+    assert notes == []

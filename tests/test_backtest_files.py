@@ -44,8 +44,12 @@ def test_a_column_for_each_series(tmp_path: Path) -> None:
     path = write(tmp_path, "cpu.csv", "timestamp,a,b\n60,1,2\n120,3,\n")
     series = found(path)["cpu"]
     assert series["series=a"] == [(60, 1.0), (120, 3.0)]
-    assert series["series=b"][0] == (60, 2.0)
-    assert np.isnan(series["series=b"][1][1])
+    # An empty cell is no sample; one that is no number says nothing, and neither does a column.
+    assert series["series=b"] == [(60, 2.0)]
+    path = write(tmp_path, "cpu.csv", "timestamp,a,b,c\n60,1,2,\n120,3,nan,\n")
+    series = found(path)["cpu"]
+    assert [time for time, _ in series["series=b"]] == [60, 120]
+    assert np.isnan([value for _, value in series["series=c"]]).tolist() == [True, True]
     with pytest.raises(ConfigError, match="cpu.csv:3: 'x' is no number"):
         read_file(write(tmp_path, "cpu.csv", "timestamp,a,b\n60,1,2\n120,3,x\n"), 60)
 

@@ -104,6 +104,7 @@ ORDER = [
     ],
     [
         "backtest.recording",
+        "backtest.zeros",
         "backtest.exports",
         "backtest.files",
         "backtest.alerting",

@@ -13,7 +13,7 @@ import pandas as pd
 from detector.backtest import exports
 from detector.backtest.recording import Recording, placed
 from detector.errors import ConfigError
-from detector.series import Float, Int, Labels
+from detector.series import Bool, Float, Int, Labels
 
 TIME, VALUE, SERIES = "timestamp", "value", "series"
 Line = Callable[[int], str]
@@ -65,7 +65,8 @@ def read_csv(path: Path, step: int) -> Recording:
     path : Path
         Timestamps are unix seconds or ISO 8601 (UTC unless they say otherwise); an empty or NaN
         value is a sample without information. Where there is a column `value` all others are
-        ignored; otherwise each is a series with the label `series`.
+        ignored; otherwise each is a series with the label `series`, which has no sample where
+        the cell is empty.
     step : int
         Seconds of the grid.
 
@@ -132,8 +133,14 @@ def _table(path: Path, frame: pd.DataFrame, step: int, line: Line) -> Recording:
     if frame.empty:
         raise ConfigError(f"{path}: no samples; there must be rows below the column names")
     times = _times(frame[TIME], line, path)
-    wanted: dict[str, Labels] = {VALUE: ()} if VALUE in own else {c: ((SERIES, c),) for c in own}
-    series = {key: (times, _values(frame[column], line)) for column, key in wanted.items()}
+    if VALUE in own:
+        return placed(str(path), step, {(): (times, _values(frame[VALUE], line))})
+    series: dict[Labels, tuple[Int, Float]] = {}
+    for column in own:
+        values, filled = _values(frame[column], line), _filled(frame[column])
+        # A column without any sample is a series all the same, of which is said that it has none.
+        some = filled if filled.any() else ~filled
+        series[((SERIES, column),)] = times[some], values[some]
     return placed(str(path), step, series)
 
 
@@ -178,6 +185,12 @@ def _values(column: pd.Series[str], line: Line) -> Float:
         raise ConfigError(f"{line(row)}: {column.iloc[row]!r} is no number")
     found: Float = numbers.to_numpy(float)
     return np.where(np.isfinite(found), found, np.nan)
+
+
+def _filled(column: pd.Series[str]) -> Bool:
+    """Return which cells are not empty, bool[N]; in Parquet those that are not null."""
+    filled: Bool = (column.notna() & (column.astype(str).str.strip() != "")).to_numpy(bool)
+    return filled
 
 
 def _check_header(path: Path) -> None:

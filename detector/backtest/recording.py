@@ -36,6 +36,12 @@ class Recording:
     replaced: int
     spacing: int = 0
 
+    @property
+    def born(self) -> dict[Labels, int]:
+        """Step of each series' first sample."""
+        first = self.samples.times[(~self.samples.absent).argmax(axis=1)]
+        return dict(zip(self.samples.labels, map(int, first), strict=True))
+
     def remarks(self, name: str) -> list[str]:
         """Return what is odd about these series, of a signal with this name, a line each."""
         step, spacing = (format_duration(s) for s in (self.samples.step, self.spacing))

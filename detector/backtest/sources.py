@@ -12,6 +12,7 @@ import numpy as np
 from detector.backtest.alerting import Firing
 from detector.backtest.files import read_file
 from detector.backtest.grouping import Inhibition
+from detector.backtest.recording import Recording
 from detector.backtest.request import Request
 from detector.backtest.run import Stored, Trace, in_memory
 from detector.backtest.server import ChunkedPrometheus, read_signal
@@ -23,6 +24,7 @@ from detector.backtest.truth import (
     inside,
     read_incidents,
 )
+from detector.backtest.zeros import with_zeros
 from detector.discovery import discover
 from detector.errors import ConfigError
 from detector.masks import masked
@@ -127,7 +129,7 @@ def profile_for(step: int, wanted: int) -> int:
 
 
 def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
-    loaded: dict[str, tuple[Signal, SeriesMatrix, Int]] = {}
+    loaded: dict[str, tuple[Signal, SeriesMatrix, Recording]] = {}
     notes: list[str] = []
     for path in request.files:
         for name, recording in read_file(path, grid.step).items():
@@ -138,10 +140,14 @@ def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
             if asked:
                 notes.append(f"{asked}: no server to ask; not in force for a file")
             notes += [f"{path}: {remark}" for remark in recording.remarks(name)]
+            samples = recording.samples
+            if signal.policy.missing == "zero":
+                samples, untold = with_zeros(name, recording)
+                notes += untold
             # A file has no server to ask for the other conditions.
             ranges = tuple(c for c in signal.conditions if not isinstance(c.test, str))
-            samples = masked(recording.samples, ranges, lambda condition, of: {})
-            loaded[name] = signal, samples, recording.stamps
+            samples = masked(samples, ranges, lambda condition, of: {})
+            loaded[name] = signal, samples, recording
     notes += [f"groups.{group.name}: not in force for files" for group in settings.groups]
     first = min(int(samples.times[0]) for _, samples, _ in loaded.values())
     last = max(int(samples.times[-1]) for _, samples, _ in loaded.values())
@@ -162,14 +168,17 @@ def _of_files(settings: Settings, request: Request, grid: Schedule) -> Opened:
                   incidents, notes=notes)  # fmt: skip
 
 
-def _cut(signal: Signal, samples: SeriesMatrix, own: Int, start: int, end: int) -> Loaded:
+def _cut(
+    signal: Signal, samples: SeriesMatrix, recording: Recording, start: int, end: int
+) -> Loaded:
     """Return a signal with the stamps of the steps that are replayed."""
     grid = np.arange(start, end, samples.step)
     stamps = np.tile(grid, (len(samples.labels), 1))
     known, to, at = np.intersect1d(grid, samples.times, return_indices=True)
     if len(known):
-        stamps[:, to] = own[:, at]
-    return Loaded(signal, in_memory(samples), stamps)
+        stamps[:, to] = recording.stamps[:, at]
+    born = recording.born if signal.policy.missing == "zero" else None
+    return Loaded(signal, in_memory(samples), stamps, born)
 
 
 def _of_server(
