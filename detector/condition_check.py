@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from detector.durations import format_duration
 from detector.errors import DetectorError
 from detector.finding import Finding
 from detector.prometheus import Prometheus
-from detector.series import SeriesMatrix, Signal
+from detector.series import Condition, SeriesMatrix, Signal
 from detector.settings import Settings
 
+EXCLUDED = "exclude_alerts"
 FEEDBACK = (
     "reads the detector's own scores or alerts, so that what it has said decides what it learns; "
     "choose others"
@@ -41,12 +43,12 @@ def check_conditions(
     Returns
     -------
     list of Finding
-        One for each gate; one for each mask, over all signals it concerns; and one for each
-        signal that has series that could never be learnt.
+        One for each gate; one for each mask and each excluded alert, over all signals it
+        concerns; and one for each signal that has series that could never be learnt.
     """
     findings: list[Finding] = []
     failed: dict[str, Finding] = {}
-    masks: dict[str, list[Coverage]] = {}
+    masks: dict[tuple[str, str], list[Coverage]] = {}
     points = settings.history // settings.profile
     # One history for all, so that each expression is evaluated once.
     ask = Conditions(source, longest=points).ask
@@ -56,7 +58,7 @@ def check_conditions(
         end = int(step.times[0]) // settings.profile * settings.profile
         times = end - settings.profile * np.arange(points, dtype=np.int64)[::-1]
         broken = False
-        for condition in signal.conditions:
+        for name, condition in _each(signal.conditions, settings.exclude_alerts):
             about = subject if condition.gate else condition.setting
             try:
                 known = coverage(condition, step, times, ask)
@@ -68,7 +70,7 @@ def check_conditions(
             if condition.gate:
                 findings += _gate(subject, known, span)
             else:
-                masks.setdefault(condition.setting, []).append(known)
+                masks.setdefault((condition.setting, name), []).append(known)
         stuck = 0 if broken else never_taught(signal, step, times, ask)
         if stuck:
             why = ", ".join(condition.setting for condition in signal.conditions)
@@ -80,8 +82,8 @@ def check_conditions(
                     f"({why}); they stay warming up",
                 )
             )
-    for setting, known_of_all in masks.items():
-        findings += _mask(setting, known_of_all, span)
+    for (setting, name), known_of_all in masks.items():
+        findings += _mask(setting, f"{name}: " if name else "", known_of_all, span)
     return findings + list(failed.values())
 
 
@@ -89,21 +91,32 @@ def check_excluded_alerts(source: Prometheus, settings: Settings) -> list[Findin
     """Look for the rules of `exclude_alerts` on the server: they must exist and not be ours."""
     if not settings.exclude_alerts:
         return []
-    subject = "exclude_alerts"
     try:
         rules = source.alerts()
     except DetectorError as error:
-        return [Finding("warning", subject, f"the alert rules are not known: {error}")]
+        return [Finding("warning", EXCLUDED, f"the alert rules are not known: {error}")]
     findings = []
-    for name in settings.exclude_alerts:
+    for name in dict.fromkeys(settings.exclude_alerts):
         alike = [rule for rule in rules if rule["name"] == name]
         if not alike:
             findings.append(
-                Finding("warning", subject, f"{name}: the server has no alert of this name")
+                Finding("warning", EXCLUDED, f"{name}: the server has no alert of this name")
             )
         if any(_is_own(rule.get("labels") or {}, rule["query"]) for rule in alike):
-            findings.append(Finding("warning", subject, f"{name}: {FEEDBACK}"))
+            findings.append(Finding("warning", EXCLUDED, f"{name}: {FEEDBACK}"))
     return findings
+
+
+def _each(
+    conditions: Iterable[Condition], alerts: Iterable[str]
+) -> Iterator[tuple[str, Condition]]:
+    """Yield each condition; that of all excluded alerts as one for each, with its name."""
+    for condition in conditions:
+        if condition.setting != EXCLUDED:
+            yield "", condition
+            continue
+        for name in dict.fromkeys(alerts):
+            yield name, replace(condition, test=promql.firing([name]))
 
 
 def _is_own(labels: Mapping[str, str], query: str) -> bool:
@@ -123,20 +136,19 @@ def _gate(subject: str, known: Coverage, span: str) -> list[Finding]:
     return [Finding("ok", subject, text), *feedback]
 
 
-def _mask(setting: str, known: Collection[Coverage], span: str) -> list[Finding]:
-    """Return the findings on one mask, over all signals."""
+def _mask(setting: str, lead: str, known: Collection[Coverage], span: str) -> list[Finding]:
+    """Return the findings on one mask or excluded alert, over all signals."""
     series = sum(one.series for one in known)
     feedback = any(one.feedback for one in known)
-    findings = [Finding("warning", setting, FEEDBACK)] if feedback else []
+    findings = [Finding("warning", setting, lead + FEEDBACK)] if feedback else []
     # Nothing to compare labels with; or an expression that has had no reason to speak.
     silent = any(isinstance(one.condition.test, str) for one in known) and not any(
         one.results for one in known
     )
     if series and not silent and not any(one.matched for one in known):
-        text = f"concerns none of {series} series; are its labels right?"
+        text = f"{lead}concerns none of {series} series; are its labels right?"
         return [*findings, Finding("warning", setting, text)]
     past = sum(one.past * one.series for one in known) / max(series, 1)
-    text = (
-        f"sets apart {sum(one.now for one in known)} of {series} series now, {past:.1%} of {span}"
-    )
+    now = sum(one.now for one in known)
+    text = f"{lead}sets apart {now} of {series} series now, {past:.1%} of {span}"
     return [*findings, Finding("ok", setting, text)]

@@ -112,6 +112,8 @@ def check(settings: Settings, now: float | None = None) -> Check:
         newest[signal.name] = reading.matrix
     findings += check_conditions(source, found.signals.values(), newest, settings)
     findings += check_groups(found.groups, newest)
+    # An alert that is ours is known by its rule and by what it has left behind.
+    findings = list(dict.fromkeys(findings))
     failed = any(f.level == "error" for f in findings)
     signals = tuple(found.signals.values())
     return Check(settings, tuple(findings), signals, int(failed), found.groups)

@@ -232,7 +232,8 @@ def test_excluded_alerts_must_exist_and_not_be_our_own(server: Server) -> None:
     names = ["DiskFull", "Ours", "AlsoOurs", "Gone"]
     own = [{"name": "rps", "query": "rps"}]
     result = report.check(settings(server, signals=own, exclude_alerts=names), NOW)
-    said = {text.partition(":")[0]: text for _, text in messages(result, "exclude_alerts")}
+    told = [text for level, text in messages(result, "exclude_alerts") if level == "warning"]
+    said = {text.partition(":")[0]: text for text in told}
     assert result.exit_code == 0
     assert "DiskFull" not in said
     for name in ("Ours", "AlsoOurs"):
@@ -243,6 +244,37 @@ def test_excluded_alerts_must_exist_and_not_be_our_own(server: Server) -> None:
     server.write("ALERTS", np.arange(NOW - 3600, NOW, 300), 1.0, **firing)
     result = report.check(settings(server, signals=own, exclude_alerts=["Gone"]), NOW)
     assert any("own scores" in text for _, text in messages(result, "exclude_alerts"))
+
+
+def test_each_excluded_alert_is_told_of_by_itself(server: Server) -> None:
+    """One that sets something apart hides neither those that concern nothing, nor is ours twice."""
+    past = np.arange(NOW - 2 * DAY, NOW + 1, 300)
+    server.write("rps", past, 1.0, job="a", severity="page")
+    server.write("rps", past, 1.0, job="b", severity="page")
+    rules = [{"alert": name, "expr": "up == 0"} for name in ("Fits", "Severe", "Other", "Calm")]
+    rules.append({"alert": "Ours", "expr": "x > 1", "labels": {"category": "anomaly"}})
+    server.set_rules(*rules)
+    # 288 of 576 steps of one of two series.
+    for name, own in (
+        ("Fits", {"job": "a"}),
+        ("Severe", {"job": "a", "severity": "critical"}),
+        ("Other", {"job": "db"}),
+        ("Ours", {"job": "b", "category": "anomaly"}),
+    ):
+        server.write("ALERTS", past[100:388], 1.0, alertname=name, alertstate="firing", **own)
+    names = ["Fits", "Severe", "Fits", "Other", "Calm", "Ours"]
+    own = [{"name": name, "query": "rps"} for name in ("rps", "again")]
+    result = report.check(settings(server, signals=own, exclude_alerts=names), NOW)
+    apart = "sets apart 0 of 4 series now, 25.0% of the last 2d"
+    ours = "reads the detector's own scores or alerts, so that what it has said decides what it "
+    assert messages(result, "exclude_alerts") == [
+        ("warning", f"Ours: {ours}learns; choose others"),
+        ("ok", f"Fits: {apart}"),
+        ("warning", "Severe: concerns none of 4 series; are its labels right?"),
+        ("warning", "Other: concerns none of 4 series; are its labels right?"),
+        ("ok", "Calm: sets apart 0 of 4 series now, 0.0% of the last 2d"),
+        ("ok", f"Ours: {apart}"),
+    ]
 
 
 def test_the_real_span_of_history(server: Server) -> None:
