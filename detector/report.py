@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from detector import access, limits
+from detector.absence_check import check_absence
 from detector.condition_check import check_conditions, check_excluded_alerts
 from detector.conditions import Conditions
 from detector.coverage import open_series
@@ -101,13 +102,17 @@ def check(settings: Settings, now: float | None = None) -> Check:
             reading = source.read(
                 signal.queries, moment, moment, settings.step, settings.max_series
             )
+            zero = signal.policy.missing == "zero"
+            untold = check_absence(source, signal, reading.matrix, settings) if zero else []
         except DetectorError as error:
             findings.append(Finding("error", f"signal {signal.name}", str(error)))
             newest[signal.name] = SeriesMatrix(
                 (), np.array([moment]), np.empty((0, 1)), np.empty((0, 1), bool), settings.step
             )
             continue
-        findings.append(_probe(signal, reading, settings))
+        if reading.matrix.labels or not zero:
+            findings.append(_probe(signal, reading, settings))
+        findings += untold
         findings += _beyond(signal, reading.matrix, settings)
         newest[signal.name] = reading.matrix
     findings += check_conditions(source, found.signals.values(), newest, settings)
@@ -167,7 +172,7 @@ def _probe(signal: Signal, reading: Reading, settings: Settings) -> Finding:
             subject,
             f"{reading.duplicates} label sets are given by more than one rule; the first wins",
         )
-    if count == 0 and signal.policy.missing != "zero":
+    if count == 0:
         return Finding("warning", subject, "no series now; is the metric's name right?")
     return Finding("ok", subject, f"{signal.kind}, {count} series")
 

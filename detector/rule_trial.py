@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from detector import expression, names
+from detector.absence_check import not_there
 from detector.durations import format_duration
 from detector.errors import SourceError
 from detector.expression import Matcher, Selector
@@ -94,9 +94,7 @@ def _missing(
     if metric in recorded:
         message = f"{metric} is recorded by these files and not on the server yet"
         return rule.finding("ok", "metric", message, rule.expr.line)
-    close = difflib.get_close_matches(metric, list(known), 1)
-    hint = f"; did you mean {close[0]}?" if close else "; is the name right, is its job scraped?"
-    message = f"metric {metric} was not on the server in the last week{hint}"
+    message = not_there(metric, known, "the last week")
     return rule.finding("warning", "metric", message, rule.expr.line)
 
 

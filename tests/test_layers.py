@@ -97,6 +97,7 @@ ORDER = [
         "tables",
         "finding",
         "coverage",
+        "absence_check",
         "condition_check",
         "group_check",
         "report",

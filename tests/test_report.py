@@ -52,12 +52,52 @@ def test_each_signal_is_asked_once(server: Server) -> None:
     assert "no series now" in warnings["signal none"]
     assert "'wether' is not known" in warnings["rules"]
     assert "no scrape target on port 9112" in warnings["targets"]
-    assert good["signal no_errors"] == "errors, 0 series"
+    assert "signal no_errors" not in good
+    text = "metric nothing was not on the server in the last 2d; is the name right, is its job"
+    assert warnings["signal no_errors"].startswith(text)
     assert good["prometheus"] == f"{server.url} answers queries"
     data = json.loads(json.dumps(result.as_dict()))
     assert data["ok"] is False
     assert data["settings"]["step"] == 60
     assert len(data["signals"]) == 6
+
+
+def test_absence_that_nothing_can_tell_from_zero_is_said(server: Server) -> None:
+    past = np.arange(NOW - 2 * DAY, NOW + 1, 300)
+    server.write("up", past, 1.0, job="web", instance="i")
+    server.write("errs", past, 1.0, code="500", job="web")
+    server.write("errs", past[:9], 1.0, code="503", job="web")
+    server.write("total", past[:9], 1.0)
+    server.write("whole", past[past > NOW - DAY], 1.0)
+    server.write("always", past, 1.0)
+    server.write("pushed", past[::2], 1.0, job="batch", code="1")
+    server.write("pushed", past[:9], 1.0, job="batch", code="2")
+    server.write("pushed", past[-3:], 1.0, job="other", code="1")
+    queries = {
+        "told": "errs", "gone": 'errs{code="503"}', "typo": "erss", "label": 'errs{code="9"}',
+        "total": "total", "whole": "whole", "always": "always", "pushed": "pushed",
+        "sum": "sum(total) or vector(0)",
+    }  # fmt: skip
+    own = [{"name": k, "kind": "errors", "query": query} for k, query in queries.items()]
+    own.append({"name": "unknown", "kind": "errors", "query": "total", "missing": "nodata"})
+    result = report.check(settings(server, signals=own), NOW)
+    assert result.exit_code == 0
+    said = {name: messages(result, f"signal {name}") for name in (*queries, "unknown")}
+    assert said["told"] == [("ok", "errors, 1 series")]
+    assert said["gone"] == [("ok", "errors, no series now, 1 in the last 2d")]
+    assert said["typo"] == [
+        ("warning", "metric erss was not on the server in the last 2d; did you mean errs?")
+    ]
+    ((level, text),) = said["label"]
+    assert (level, text[:24]) == ("warning", "no sample in the last 2d")
+    nothing = "missing: zero has no effect for 1 of {} series: they have no job that up knows"
+    for name, of in (("total", 1), ("whole", 1), ("pushed", 2)):
+        assert said[name][0][0] == "ok"
+        level, text = said[name][1]
+        assert level == "warning"
+        assert text.startswith(nothing.format(of))
+    assert said["always"] == said["sum"] == [("ok", "errors, 1 series")]
+    assert said["unknown"] == [("warning", "no series now; is the metric's name right?")]
 
 
 def test_a_label_set_given_twice_is_said(server: Server) -> None:
