@@ -361,8 +361,32 @@ def test_every_series_is_told_its_model_and_why(server: Server) -> None:
     printing.print_models(Console(file=out), found)
     lines = [line.split("\t") for line in out.getvalue().splitlines()]
     assert lines[0] == ["signal", "series", "model", "why"]
-    assert ["chosen", "2 series", "stl", "as configured"] in lines
+    assert ["chosen", '{job="a"}', "stl", "as configured"] in lines
+    assert ["chosen", '{job="b"}', "stl", "as configured; warming up: less than a day"] in lines
     assert ["usual", '{job="a"}', "seasonal", "the default"] in lines
+
+
+def test_the_model_that_is_in_force_is_told(server: Server) -> None:
+    """Of 36 hours `stl` learns no season; of ten hours nothing is learnt at all."""
+    times = np.arange(NOW - 5 * DAY, NOW + 1, 300)
+    values = 100 + 50 * np.sin(times / DAY * 2 * np.pi)
+    for name, hours in (("long", 120), ("half", 36), ("short", 10)):
+        some = times > NOW - hours * 3600
+        server.write("load", times[some], values[some], case=name)
+    server.write("load", times, 7.0, case="flat")
+    server.write("load", times[::30], values[::30], case="seldom")
+    signal = {"name": "load", "query": "load", "model": "stl"}
+    # The refit is at NOW, or less than an hour before.
+    given = {"prometheus": {"url": server.url}, "history": "5d", "refit": "1h", "signals": [signal]}
+    (row,) = report.signals(Settings(**given), NOW, explained=True)
+    told = {one.labels["case"]: (one.model, one.reason) for one in row.models or ()}
+    assert told["long"] == ("stl", "as configured")
+    assert told["half"][0] == "zscore"
+    assert told["half"][1].startswith("stl, as configured, needs more than 2d; there is 1d1")
+    assert told["short"] == ("stl", "as configured; warming up: less than a day")
+    for name in ("flat", "seldom"):
+        text = "stl, as configured, has samples in too few hours, or of one value only"
+        assert told[name] == ("zscore", text)
 
 
 def test_header_values_are_not_printed() -> None:
