@@ -69,9 +69,10 @@ def check_absence(
             untold += not (identity and targets(identity)) and len(alike(identity)) < 2
     if untold:
         text = (
-            f"missing: zero has no effect for {untold} of {len(watched)} series: they have no job "
-            "that up knows, and no other series tells when they could be there, so that the first "
-            "samples only warm up; sum by (job), or add `or vector(0)` to a sum without labels"
+            f"missing: zero has no effect for {untold} of {len(watched)} series: up has no target "
+            "with their job and instance, and no other series tells when they could be there, so "
+            "that the first samples only warm up; sum by (job), or add `or vector(0)` to a sum "
+            "without labels"
         )
         found.append(Finding("warning", subject, text))
     return found
