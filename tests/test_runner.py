@@ -16,7 +16,8 @@ def test_pieces_leave_no_trace(server: Server, monkeypatch: pytest.MonkeyPatch) 
     values = traffic(times)
     values[-30:-10] *= 3
     server.write("rps", times, values, job="a")
-    # New since the last fit, and a hole.
+    # New since the last fit, and a hole, of a job that has been up all the time: both are zeros.
+    server.write("up", times, 1.0, job="new", instance="i")
     recent = times[times > NOW - 3600]
     server.write("rps", np.delete(recent, slice(5, 9)), 5.0, job="new")
     given = {"signals": [{"name": "web", "kind": "errors", "query": "rps"}]}
