@@ -26,6 +26,8 @@ from detector.spans import Spans
 
 # Results of a condition are not limited: one left out would open what is closed.
 NO_LIMIT = 1_000_000_000
+# What OpenTelemetry sends is not scraped: it is up for as long as it says who it is.
+TARGETS = "max by (job, instance) (up) or max by (job, instance) (target_info)"
 
 T = TypeVar("T")
 Content = dict[str, dict[str, str]]
@@ -167,9 +169,8 @@ class Prometheus:
             ) from None
 
     def presence(self, start: int, end: int, step: int) -> Presence:
-        """Return what `up` says of each scrape target, by its (instance, job) labels."""
-        up = (("max by (job, instance) (up)", ()),)
-        return up_or_down(self.read(up, start, end, step, limit=NO_LIMIT).matrix)
+        """Return what `up` says of each target, by its (instance, job) labels."""
+        return up_or_down(self.read(((TARGETS, ()),), start, end, step, limit=NO_LIMIT).matrix)
 
     def holds(self, query: str, start: int, end: int, step: int) -> dict[Labels, Bool]:
         """Return where an expression is true on a grid, bool[T] by the labels of its results.

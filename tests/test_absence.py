@@ -238,6 +238,9 @@ def test_the_first_errors_of_a_pod_that_has_long_been_up_are_told(server: Server
     rng = np.random.default_rng(6)
     server.write("failing", times, rng.poisson(20, len(times)) / 100, job="pushed", code="500")
     server.write("failing", broken, 2.0, job="pushed", code="503")
+    # What OpenTelemetry sends has no `up`.
+    server.write("target_info", times, 1.0, job="sent", instance="uuid")
+    server.write("failing", broken, 2.0, job="sent", code="503")
     # Nobody knows where this one was.
     server.write("failing", broken, 2.0, job="alone", code="503")
     given = configured(server)
@@ -248,13 +251,14 @@ def test_the_first_errors_of_a_pod_that_has_long_been_up_are_told(server: Server
     assert live.get("anomaly_state", job="web", instance="") == State.ANOMALOUS
     assert live.get("anomaly_state", job="pushed", code="503") == State.ANOMALOUS
     assert live.get("anomaly_state", job="pushed", code="500") == State.OK
+    assert live.get("anomaly_state", job="sent") == State.ANOMALOUS
     assert live.get("anomaly_state", job="alone") == State.WARMING_UP
     (one,) = backtested(Settings.model_validate(given), Request(start=NOW - 1800)).judged
     told = {dict(key).get("job", ""): False for key in one.trace.labels}
     for (key, _), row in rows_of(one.trace).items():
         told[dict(key)["job"]] |= row[-1] == State.ANOMALOUS
-    assert told == {"web": True, "pushed": True, "alone": False}
-    assert (one.trace.state[:, 0] == GONE).sum() == 4
+    assert told == {"web": True, "pushed": True, "sent": True, "alone": False}
+    assert (one.trace.state[:, 0] == GONE).sum() == 5
 
 
 def test_a_saved_answer_has_the_zeros_of_the_server(server: Server, tmp_path: Path) -> None:

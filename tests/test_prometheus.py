@@ -203,6 +203,13 @@ def test_presence_is_what_up_says(server: Server) -> None:
     ((key, state),) = client(server).presence(T, T + 540, 60).items()
     assert key == labels(job="a", instance="i")
     assert state.tolist() == [UNKNOWN, 1, 0, 0, 1, 1, 1, 1, 1, UNKNOWN]
+    # A scraped target that says who it is, as with OpenTelemetry, is still down; one that only
+    # sends is up while it does.
+    server.write("target_info", GRID, 1.0, job="a", instance="i", sdk="x")
+    server.write("target_info", GRID[5:], 1.0, job="b", instance="j")
+    found = client(server).presence(T, T + 540, 60)
+    assert found[labels(job="a", instance="i")].tolist() == [1, 1, 0, 0, 1, 1, 1, 1, 1, 1]
+    assert found[labels(job="b", instance="j")].tolist() == [UNKNOWN] * 5 + [1] * 5
 
 
 def test_rules_are_listed_with_labels(server: Server) -> None:
