@@ -37,8 +37,9 @@ def check_absence(
     Returns
     -------
     list of Finding
-        A warning when there was never a sample; one when there are series that come and go and
-        have neither a target in `up` nor siblings (see `absence.fill_zero`).
+        A warning when there was never a sample and a metric is not on the server; one when there
+        are series that come and go and have neither a target in `up` nor siblings (see
+        `absence.fill_zero`).
 
     Raises
     ------
@@ -51,7 +52,7 @@ def check_absence(
     past = source.read(signal.queries, start, end, settings.profile, settings.max_series).matrix
     every = tuple(sorted({*past.labels, *newest.labels}))
     if not every:
-        return [Finding("warning", subject, _never(source, signal, start, now, span))]
+        return [_never(source, signal, start, now, span)]
     found = []
     if not newest.labels:
         text = f"{signal.kind}, no series now, {len(every)} in {span}"
@@ -85,14 +86,19 @@ def not_there(metric: str, known: Collection[str], span: str) -> str:
     return f"metric {metric} was not on the server in {span}{hint}"
 
 
-def _never(source: Prometheus, signal: Signal, start: int, now: int, span: str) -> str:
+def _never(source: Prometheus, signal: Signal, start: int, now: int, span: str) -> Finding:
     """Return what to say of a signal without any sample: one of its metrics may be misspelt."""
-    unknown = f"no sample in {span}: nothing to count so far, or is a name or label wrong?"
+    subject = f"signal {signal.name}"
+    nothing = f"no sample in {span}: nothing to count so far, or is a label wrong?"
     try:
         known = source.metrics(start, now)
         trees = [expression.parse(query) for query, _ in signal.queries]
     # A server may have no such list, and an own dialect.
     except (SourceError, ValueError):
-        return unknown
-    asked = (one.metric for tree in trees for one in expression.selectors(tree))
-    return next((not_there(m, known, span) for m in asked if m and m not in known), unknown)
+        return Finding("warning", subject, nothing)
+    for tree in trees:
+        for one in expression.selectors(tree):
+            if one.metric and one.metric not in known:
+                return Finding("warning", subject, not_there(one.metric, known, span))
+    # A service that is well has no errors: that is nothing to be warned of.
+    return Finding("ok", subject, f"{signal.kind}, {nothing}")

@@ -89,7 +89,7 @@ def test_absence_that_nothing_can_tell_from_zero_is_said(server: Server) -> None
         ("warning", "metric erss was not on the server in the last 2d; did you mean errs?")
     ]
     ((level, text),) = said["label"]
-    assert (level, text[:24]) == ("warning", "no sample in the last 2d")
+    assert (level, text[:32]) == ("ok", "errors, no sample in the last 2d")
     nothing = "missing: zero has no effect for 1 of {} series: up has no target with"
     for name, of in (("total", 1), ("whole", 1), ("pushed", 2)):
         assert said[name][0][0] == "ok"
