@@ -19,9 +19,9 @@ WEEKS, LEAST_WEEKS = 4, 3
 NEIGHBOURS = 2
 # Deviations of so many scales are usual at any time.
 USUAL = 3.0
-# Of a slot and its neighbours the largest is beyond this in half of the weeks only by a habit; and
-# it is so many usual deviations of such a time.
-FAR, OF_FIVE = 4.0, 1.25
+# Of a slot and its neighbours the largest is beyond this in three weeks only by a habit, and the
+# least of these three is so many usual deviations of such a time.
+FAR, LEAST_OF_THREE = 3.0, 0.85
 WIDEST = 1e4
 UNKNOWN = np.float32(-1.0)
 
@@ -34,7 +34,7 @@ def fit_widths(
 
     By the day, the largest deviation near a slot that a quarter of the days pass, less what is
     usual at any time: a job whose end comes when it will, a cache that fills at eight. By the week,
-    what half of the weeks pass: a job that does more in one week than in another. What fewer have
+    what three of four reach: a job that does more in one week than in another. What fewer have
     does not widen it, so incidents do not.
 
     Parameters
@@ -61,15 +61,15 @@ def fit_widths(
     # The next sample's slot: cycles are counted from the end.
     slot = first + x.shape[0]
     if days >= LEAST_DAYS:
-        passed = _passed(worst, days, day, 4, LEAST_DAYS)
+        passed = _passed(worst, days, day, 0, LEAST_DAYS)
         for k in range(week):
             wide = passed[k % day] - USUAL
             widths[(slot + k) % week] = min(max(wide, 1.0), WIDEST)
     if weeks >= LEAST_WEEKS:
-        passed = _passed(worst, weeks, week, 2, LEAST_WEEKS)
+        passed = _passed(worst, weeks, week, LEAST_WEEKS - 1, LEAST_WEEKS)
         for k in range(week):
             if passed[k] > FAR:
-                wide = min(passed[k] / OF_FIVE, WIDEST)
+                wide = min(passed[k] / LEAST_OF_THREE, WIDEST)
                 widths[(slot + k) % week] = max(widths[(slot + k) % week], wide)
 
 
@@ -98,14 +98,14 @@ def _worst(x: Float, expected: Float, growth: Float, scale: float) -> Single:
 
 
 @jit
-def _passed(worst: Single, cycles: int, period: int, part: int, least: int) -> Single:
-    """Return what one of `part` of the last cycles pass at each slot, float32[period].
+def _passed(worst: Single, cycles: int, period: int, fewest: int, least: int) -> Single:
+    """Return what a quarter of the last cycles pass at each slot, `fewest` at least.
 
-    0 where fewer than `least` of them are known.
+    float32[period]; 0 where fewer than `least` cycles are known.
     """
     rows = worst[worst.shape[0] - cycles * period :].copy().reshape((cycles, period))
     # After pass i the row i holds the i-th largest of each slot; no later one is asked for.
-    for i in range(cycles // part + 1):
+    for i in range(max(cycles // 4, fewest) + 1):
         for j in range(cycles - 1, i, -1):
             for t in range(period):
                 a = rows[j - 1, t]
@@ -119,7 +119,7 @@ def _passed(worst: Single, cycles: int, period: int, part: int, least: int) -> S
     passed = np.zeros(period, np.float32)
     for t in range(period):
         if known[t] >= least:
-            passed[t] = rows[known[t] // part, t]
+            passed[t] = rows[max(known[t] // 4, fewest), t]
     return passed
 
 

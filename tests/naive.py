@@ -290,9 +290,9 @@ def widths(x: Row, expected: Row, wider: Row, scale: float, first: int, day: int
         seen = known(worst[k % day - days * day :: day]) if days else []
         by_day.append(sorted(seen, reverse=True)[len(seen) // 4] if len(seen) >= 4 else 0.0)
         seen = known(worst[k - weeks * week :: week]) if weeks else []
-        by_week.append(sorted(seen, reverse=True)[len(seen) // 2] if len(seen) >= 3 else 0.0)
+        by_week.append(sorted(seen, reverse=True)[2] if len(seen) >= 3 else 0.0)
     out = [1.0] * week
     for k in range(week):
-        habit = by_week[k] / 1.25 if by_week[k] > 4.0 else 0.0
+        habit = by_week[k] / 0.85 if by_week[k] > 3.0 else 0.0
         out[(first + len(x) + k) % week] = min(max(by_day[k] - 3.0, habit, 1.0), 1e4)
     return out
