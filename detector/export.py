@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from detector import names
+from detector.census import Attendance
 from detector.labels import output_labels
 from detector.score import GONE
 from detector.series import Labels, Scores, Signal
@@ -27,6 +28,8 @@ HELP = {
     names.UPPER: "Upper edge of normal.",
     names.STATE: "0 ok, 1 anomalous, 2 warming up, 3 no data, 4 masked.",
     names.EVIDENCE: "Share of each channel in an anomalous score.",
+    names.PRESENT: "Series of the job that have a sample now.",
+    names.USUAL: "Series of the job that usually have one at this hour of the week.",
 }
 # Scores older than this many steps are withdrawn: never a stale value shown as fresh.
 FRESH_STEPS = 3
@@ -37,12 +40,14 @@ class Published:
     """The newest step of one signal: its scores at column -1, and the time of that step.
 
     `channels` names the last axis of its evidence: for a group these are its signals.
+    `attendance` is of the same step; a group has none.
     """
 
     signal: Signal
     scores: Scores
     time: int
     channels: tuple[str, ...] = names.CHANNELS
+    attendance: Attendance | None = None
 
 
 class Exposition:
@@ -61,14 +66,14 @@ class Exposition:
         self._fresh = fresh_seconds
         self._clock = clock
         self._published: dict[str, Published] = {}
-        # Label sets as text, by signal: with what they were written for.
-        self._written: dict[str, tuple[tuple[Labels, ...], str, list[str]]] = {}
+        # Label sets as text, by signal and metric: with what they were written for.
+        self._written: dict[tuple[str, str], tuple[tuple[Labels, ...], str, list[str]]] = {}
 
     def publish(self, newest: dict[str, Published]) -> None:
         """Replace everything that is exposed, at once."""
         self._published = dict(newest)
         # A copy first: scrapes add to it meanwhile.
-        self._written = {k: v for k, v in self._written.copy().items() if k in newest}
+        self._written = {k: v for k, v in self._written.copy().items() if k[0] in newest}
 
     def fresh(self) -> list[Published]:
         """Return what is exposed now."""
@@ -90,7 +95,7 @@ class Exposition:
         }
         for published in self.fresh():
             scores = published.scores
-            written = self._labels(published)
+            written = self._labels(published.signal, names.STATE, scores.labels)
             state = scores.state[:, -1]
             for name, values in (
                 (names.SCORE, scores.score),
@@ -107,15 +112,26 @@ class Exposition:
                     for s, value in zip(shown.tolist(), newest[shown].tolist(), strict=True)
                 ]
             lines[names.EVIDENCE] += _evidence(published, written)
+            self._count(published, lines)
         return "".join(line for family in lines.values() for line in family).encode()
 
-    def _labels(self, published: Published) -> list[str]:
+    def _count(self, published: Published, lines: dict[str, list[str]]) -> None:
+        """Add lines for each job of a signal that usually has series."""
+        attendance = published.attendance
+        if attendance is None:
+            return
+        written = self._labels(published.signal, names.USUAL, attendance.labels)
+        present, usual = attendance.present[:, -1].tolist(), attendance.usual[:, -1]
+        for j in np.flatnonzero(usual >= 1).tolist():
+            lines[names.PRESENT].append(f"{names.PRESENT}{written[j]} {present[j]}\n")
+            lines[names.USUAL].append(f"{names.USUAL}{written[j]} {usual[j]:.0f}\n")
+
+    def _labels(self, signal: Signal, metric: str, labels: tuple[Labels, ...]) -> list[str]:
         """Return the label sets of a signal's series as text; they change seldom."""
-        signal, labels = published.signal, published.scores.labels
-        known = self._written.get(signal.name)
+        known = self._written.get((signal.name, metric))
         if known is None or known[:2] != (labels, signal.kind):
             texts = _written([output_labels(key, signal.name, signal.kind) for key in labels])
-            known = self._written[signal.name] = labels, signal.kind, texts
+            known = self._written[signal.name, metric] = labels, signal.kind, texts
         return known[2]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from detector import heap
 from detector.absence import fill_zero
 from detector.allowance import Allowance
+from detector.census import Census
 from detector.conditions import Conditions
 from detector.export import FRESH_STEPS, Published
 from detector.masks import masked
@@ -50,6 +51,7 @@ class SignalRunner:
         self._telemetry = telemetry
         self._max_series = max_series
         self._evaluation: Evaluation | None = None
+        self._census: Census | None = None
         self._anomalous: set[Labels] = set()
 
     def catch_up(self, until: int) -> None:
@@ -74,7 +76,9 @@ class SignalRunner:
         for start in range(int(window.times[0]), until + 1, MOST_STEPS * self._grid.step):
             end = start + MOST_STEPS * self._grid.step
             scores = evaluation.advance(window.between(start, end))
-        self.newest = Published(self.signal, scores, until)
+        newest = window.between(until, until + 1)
+        attendance = self._census.at(newest) if self._census else None
+        self.newest = Published(self.signal, scores, until, attendance=attendance)
         self._anomalous = log_changes(
             self.signal.name, self._anomalous, scores.labels, scores.state[:, -1]
         )
@@ -100,13 +104,16 @@ class SignalRunner:
             history = self._read(*history_times, self._grid.profile, recent.labels).matrix
             history = self._complete(history, history.labels)
             evaluation = Evaluation(self.signal, self._grid, boundary, history)
+            policy = self.signal.policy
+            counted = policy.missing != "ignore"
+            census = Census(history, boundary, policy.timezone) if counted else None
             # It has what it needs of it.
             del history
             self._admit(evaluation, recent)
             evaluation.advance(self._complete(recent, evaluation.labels))
             del recent
             heap.give_back()
-        self._evaluation = evaluation
+        self._evaluation, self._census = evaluation, census
         self._telemetry.fits.inc()
         return window
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from detector.census import Attendance
 from detector.export import Exposition, Published
 from detector.labels import output_labels
 from detector.names import CHANNELS, State
@@ -61,11 +62,32 @@ def test_golden_text() -> None:
     exposed = Exposed()
     other = Signal("errors", "errors", ())
     quiet = scores(({"job": "a"}, 0.0, 0.0, 0.0, 0.02, 0.0, State.OK))
+    here = Attendance(((("job", "a"),),), np.array([[2]]), np.array([[3.0]]))
     exposed.exposition.publish(
-        {"rps": Published(SIGNAL, ROWS, NOW), "errors": Published(other, quiet, NOW)}
+        {
+            "rps": Published(SIGNAL, ROWS, NOW, attendance=here),
+            "errors": Published(other, quiet, NOW),
+        }
     )
     goldens.check("metrics.txt", exposed.text)
     assert exposed.exposition.states() == {0: 2, 1: 1, 2: 1, 3: 1}
+
+
+def test_jobs_are_counted_where_something_is_usual() -> None:
+    exposed = Exposed()
+    jobs = ((("job", 'a"\\\n'),), (), (("job", "new"),), (("job", "gone"),))
+    seen, usual = np.array([[9, 1], [9, 0], [9, 2], [9, 0]]), np.array([3, 1, NAN, 0.0])
+    attendance = Attendance(jobs, seen, np.stack([usual * 0, usual], axis=1))
+    for _ in range(2):
+        exposed.exposition.publish({"rps": Published(SIGNAL, ROWS, NOW, attendance=attendance)})
+        for name, numbers in (("present", [1, 0]), ("usual", [3, 1])):
+            found = exposed.read(f"anomaly_series_{name}")
+            assert [one.value for one in found] == numbers
+            own = {"signal": "rps", "kind": "traffic", "instance": ""}
+            assert [one.labels for one in found] == [
+                {**own, "job": 'a"\\\n'},
+                {**own, "job": ""},
+            ]
 
 
 def test_there_are_no_timestamps_and_no_nan() -> None:

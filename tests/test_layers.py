@@ -61,6 +61,7 @@ ORDER = [
         "fold",
         "score",
         "absence",
+        "census",
         "matrices",
         "schedule",
         "pipeline",

@@ -198,6 +198,7 @@ def test_each_kind_has_exactly_one_alert() -> None:
     others = {a["alert"] for a in ALERTS if a["labels"]["category"] == "anomaly"}
     assert others - {f"Anomaly{kind.capitalize()}" for kind in kinds} == {
         "AnomalyBurnsBudget",
+        names.NO_DATA_ALERT,
         "AnomalyStorm",
     }
 

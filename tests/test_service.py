@@ -235,6 +235,42 @@ def test_a_series_that_vanishes_and_returns(server: Server, run: Callable[..., R
     assert one.get("anomaly_score", job="comes") is None
 
 
+def test_a_job_that_loses_its_series_is_counted(
+    server: Server, run: Callable[..., Running]
+) -> None:
+    """Of a signal by job and pod: one pod replaced, one metric gone, one job without a past."""
+    times = past(NOW - 10 * 60)
+    for i in range(3):
+        server.write("rps", times, traffic(times, i), job="gone", pod=str(i))
+    feed(server, job="pods", pod="0")
+    feed(server, job="pods", pod="1")
+    server.write("rps", times, traffic(times), job="pods", pod="2")
+    server.write("rps", NOW, 20.0, job="pods", pod="new")
+    server.write("rps", NOW, 20.0, job="new")
+    signals = [
+        {"name": "rps", "kind": "traffic", "query": "rps"},
+        {"name": "free", "kind": "traffic", "query": "rps", "missing": "ignore"},
+        {"name": "total", "kind": "traffic", "query": "sum(rps{job='gone'})"},
+    ]
+    one = run(rules={"enabled": False}, signals=signals).cycle()
+    own = {"kind": "traffic", "instance": ""}
+
+    def counted(signal: str, job: str) -> tuple[float | None, float | None]:
+        names = ("anomaly_series_present", "anomaly_series_usual")
+        present, usual = (one.get(name, signal=signal, job=job, **own) for name in names)
+        return present, usual
+
+    assert counted("rps", "pods") == (3, 3)
+    assert counted("rps", "gone") == (0, 3)
+    assert counted("rps", "new") == (None, None)
+    assert counted("total", "") == (0, 1)
+    assert counted("free", "gone") == (None, None)
+    # It is still missed when its series are no longer written.
+    one.cycle(NOW + 90 * 60)
+    assert one.get("anomaly_state", signal="rps", job="gone") is None
+    assert counted("rps", "gone") == (0, 3)
+
+
 def test_awkward_labels_survive_a_real_scrape(
     server: Server, new_server: Callable[..., Server], run: Callable[..., Running]
 ) -> None:

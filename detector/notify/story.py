@@ -70,12 +70,13 @@ def tell(source: Prometheus, group: Group, now: float, step: int, window: float)
     Story
         Empty for alerts that are no anomalies; with a problem when Prometheus cannot be read.
     """
-    anomalies = [a for a in group.alerts if names.SIGNAL in a.labels][:EXPLAINED]
+    anomalies = [a for a in group.alerts if names.SIGNAL in a.labels]
     if not anomalies:
         return Story()
+    explained = [a for a in anomalies if a.labels.get("alertname") != names.NO_DATA_ALERT]
     try:
-        found = [_subject(source, alert, now, step, window) for alert in anomalies]
-        others = others_of(source, [a for a in group.alerts if names.SIGNAL in a.labels], now)
+        found = [_subject(source, alert, now, step, window) for alert in explained[:EXPLAINED]]
+        others = others_of(source, anomalies, now)
     except SourceError as error:
         return Story(problem=f"Prometheus gives no numbers for it now ({error.reason})")
     return Story(tuple(s for s in found if s is not None), others)
