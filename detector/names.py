@@ -15,7 +15,7 @@ EVIDENCE = "anomaly_evidence"
 # Written per job of a signal.
 PRESENT = "anomaly_series_present"
 USUAL = "anomaly_series_usual"
-# Of the alerts on signals the one about series that are gone; the others are about an anomaly of one.
+# Of the alerts on signals the one about series that are gone; all others are about an anomaly.
 NO_DATA_ALERT = "AnomalyNoData"
 
 # Labels the detector sets; a source label of the same name is renamed with the prefix below.

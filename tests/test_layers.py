@@ -113,6 +113,7 @@ ORDER = [
         "backtest.grouping",
         "backtest.run",
         "backtest.scores_file",
+        "backtest.vanished",
         "backtest.ranking",
         "backtest.truth",
         "backtest.judging",

@@ -153,6 +153,28 @@ def test_the_story_is_that_of_the_alert_and_of_no_other_series(
     assert found == [[(job,)], [(("instance", "churn-0"), job)], [(job,)]]
 
 
+def test_series_that_are_gone_are_no_anomaly_of_one_that_had_one_before(
+    server: Server, tmp_path: Path
+) -> None:
+    seed(server)
+    source = patient(settings(tmp_path, [], server.url))
+    titles = []
+    for until in (0, NOW - 60):
+        gone = alert("AnomalyNoData", until, **P99)
+        gone["annotations"] |= {"summary": "p99 of churn has no data.", "description": "0 of 1."}
+        group = parse(json.dumps(webhook(gone)).encode())
+        story = tell(source, group, NOW + 5.0, 60, 10_800)
+        assert story.subjects == ()
+        message = compose(group, story, NOW + 5.0)
+        titles.append(message.title)
+        assert f"{P99['signal']}: 0 of 1." in plain(message)
+    source.close()
+    assert titles == [
+        "[WARNING] churn: p99 of churn has no data, since 03:04 UTC",
+        f"[RESOLVED] churn: {P99['signal']} without data, over after 15 min",
+    ]
+
+
 def test_the_worst_of_an_incident_is_its_farthest_moment_and_not_that_of_one_before(
     server: Server, tmp_path: Path
 ) -> None:

@@ -216,6 +216,17 @@ def _document(request: Request, outcome: Outcome, failed: list[str]) -> dict[str
         "complete": outcome.complete,
         "notes": outcome.notes,
         "timing": outcome.timing,
+        "no_data": [
+            {
+                "signal": one.signal,
+                "labels": dict(one.job),
+                "start": one.firing.start,
+                "end": one.firing.end,
+                "present": one.present,
+                "usual": one.usual,
+            }
+            for one in outcome.vanished
+        ],
         "required": [
             {"figure": one.figure, "comparison": one.comparison, "limit": one.limit}
             for one in request.require

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from detector import limits
+from detector.backtest.alerting import Firing
 from detector.backtest.document import MOST_SERIES
 from detector.backtest.duel import Watched, alike, duel, judged_rival
 from detector.backtest.foremost import Foremost
@@ -35,8 +36,10 @@ from detector.backtest.sensitivity import chosen
 from detector.backtest.server import Cancelled
 from detector.backtest.sources import Loaded, Opened, opened
 from detector.backtest.truth import Incident
+from detector.backtest.vanished import DOWN, MOST_JOBS, Lost, Tally, told, vanished
+from detector.census import job_of
 from detector.errors import ConfigError
-from detector.series import Int, SeriesMatrix
+from detector.series import Bool, Int, Labels, SeriesMatrix
 from detector.settings import Settings
 
 # Told of each shard that is replayed: its scores, and the samples' own times where they differ
@@ -143,7 +146,17 @@ def _backtest(
     members = {name for group in source.groups for name in group.signals}
     traces: dict[str, tuple[SeriesMatrix, Trace]] = {}
     others: dict[str, list[Watched]] = {name: [] for name in strategies}
+    lost: list[Lost] = []
     shown = Foremost(None if request.scores is not None else MOST_SERIES)
+
+    def down() -> dict[Labels, Bool]:
+        """Return where all targets of a job have failed, at the profile times of the replay."""
+        if source.server is None:
+            return {}
+        first = -(-start // grid.profile) * grid.profile
+        return source.server.holds(
+            DOWN, first, (end - 1) // grid.profile * grid.profile, grid.profile
+        )
 
     def take(number: int, first: int, trace: Trace, stamps: Int | None) -> Judged:
         """Judge some series, and let go of their scores where there is no room."""
@@ -165,6 +178,7 @@ def _backtest(
             begins: list[int] = []
             beyond, numbers = 0, 0
             empty = collected(loaded.signal, [], grid.step, start, end)
+            tally = Tally(loaded.signal, grid, start, end)
             first = 0
             for samples, shard in replayed_shards(
                 loaded.signal, grid, loaded.samples, start, end, pool, stop, 2 * threads(request)
@@ -176,13 +190,17 @@ def _backtest(
                 for strategy in strategies:
                     others[strategy] += grafana_alerts(strategy, name, samples, start, end, pool)
                 begins += firsts(samples)
-                told = samples.between(start, end)
-                outcome.timing["samples"] += int((~told.absent).sum())
-                beyond += int(limits.outside(told.values, loaded.signal.policy).sum())
-                numbers += int(np.isfinite(told.values).sum())
+                tally.add(samples)
+                cut = samples.between(start, end)
+                outcome.timing["samples"] += int((~cut.absent).sum())
+                beyond += int(limits.outside(cut.values, loaded.signal.policy).sum())
+                numbers += int(np.isfinite(cut.values).sum())
                 first += len(trace.labels)
                 listening.progress(name, first, count)
             judged.append(joined(parts, empty))
+            lost += tally.lost()
+            if tally.left_out:
+                outcome.notes.append(f"{name}: series of {MOST_JOBS:,} jobs are counted, no more")
             if beyond:
                 outcome.notes.append(
                     f"{name}: {beyond / numbers:.1%} of its samples are outside "
@@ -233,12 +251,21 @@ def _backtest(
             f"no samples of {', '.join(source.names) or 'any signal'} in the range; are --from, "
             "--to and the signals right?"
         )
-    outcome.notes += [line for line in (unscored(judged),) if line]
+    outcome.vanished = vanished(lost, down() if lost else {}, _of_traffic(judged), lag)
+    outcome.notes += [line for line in (unscored(judged), *told(outcome.vanished)) if line]
     outcome.duels += [
         duel(outcome.found, judged_rival(name, outcome.found, found, grid.step, inhibitions))
         for name, found in (rules | others).items()
     ]
     return outcome
+
+
+def _of_traffic(judged: Sequence[Judged]) -> dict[Labels, list[Firing]]:
+    """Return when the traffic of each job was told of."""
+    found: dict[Labels, list[Firing]] = {}
+    for alert in (a for one in judged if one.trace.signal.kind == "traffic" for a in one.alerts):
+        found.setdefault(job_of(alert.labels), []).append(alert.firing)
+    return found
 
 
 def _compared_rules(source: Opened, request: Request) -> dict[str, list[Watched]]:

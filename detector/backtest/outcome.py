@@ -13,6 +13,7 @@ from detector.backtest.grouping import Inhibition
 from detector.backtest.judging import Judged
 from detector.backtest.packed import Strip
 from detector.backtest.results import Results
+from detector.backtest.vanished import Vanished
 from detector.series import Int, Labels, SeriesMatrix
 
 DAY = 86_400
@@ -26,7 +27,7 @@ class Outcome:
 
     `history` has pairs of a day and how many days of history it had, by the median series; `strips`
     what the slider needs; `stamps` the samples' own times; `lag` by how many seconds alerts are
-    dated later.
+    dated later; `vanished` the jobs that lost their series.
     """
 
     found: Results
@@ -42,6 +43,7 @@ class Outcome:
     strips: list[Strip] = field(default_factory=list)
     timing: dict[str, float] = field(default_factory=dict)
     duels: list[Duel] = field(default_factory=list)
+    vanished: list[Vanished] = field(default_factory=list)
 
 
 def firsts(samples: SeriesMatrix) -> list[int]:

@@ -160,7 +160,7 @@ def _title(group: Group, story: Story, now: float) -> str:
             since = min(one.anomaly.since for one in story.subjects)
             worst = f", at its worst {deviation(subject)}"
         return _title_of(
-            f"[RESOLVED] {where}{name}",
+            f"[RESOLVED] {where}{name}{' without data' if _without_data(first) else ''}",
             subject,
             f"{tail}, over after {ago(until - since)}{worst}",
         )
@@ -172,6 +172,10 @@ def _title(group: Group, story: Story, now: float) -> str:
         )
     about = line(first.annotations.get("summary", ""), 80).rstrip(".") or name
     return line(f"{mark}{where}{about}{tail}, since {clock(first.since, now)}", TITLE)
+
+
+def _without_data(alert: Alert) -> bool:
+    return alert.labels.get("alertname") == names.NO_DATA_ALERT
 
 
 def _title_of(begin: str, anomaly: Anomaly | None, end: str) -> str:
