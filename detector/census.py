@@ -2,6 +2,9 @@
 
 A series without samples has no score, and one pod of many that is replaced is nothing to be told
 of. A job most of whose usual series are gone is, and `rules/anomaly.rules.yml` compares the two.
+
+Usual are series with a number other than zero; present are all with a sample. So nobody misses the
+counters that a restarted service writes with their first event only.
 """
 
 from __future__ import annotations
@@ -9,21 +12,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from detector import names
+from detector.kernels import jit
 from detector.lesson import local_times
 from detector.series import Bool, Float, Int, Labels, SeriesMatrix
 
 HOUR, DAY = 3600, 86_400
 # What is usual is a median over as many days, and over as many weeks.
 DAYS, WEEKS = 7, 4
-# Jobs that are counted together: their counts stay in the cache.
-TOGETHER = 32
+UNTAUGHT = int(names.Mask.UNTAUGHT)
+Marks = npt.NDArray[np.uint8]
+NO_MASK = np.empty((0, 0), np.uint8)
 
 
 @dataclass(frozen=True)
 class Attendance:
-    """Series of J jobs with a sample at T times, int64[J, T], and how many usually have one,
+    """Series of J jobs with a sample at T times, int64[J, T], and how many are usually there,
     float64[J, T], NaN where nothing is known; `labels` name the jobs, one by none."""
 
     labels: tuple[Labels, ...]
@@ -32,7 +38,7 @@ class Attendance:
 
 
 class Census:
-    """Knows how many series of each job usually have a sample at an hour of the week.
+    """Knows how many series of each job are usually there at an hour of the week.
 
     Parameters
     ----------
@@ -45,7 +51,7 @@ class Census:
 
     Notes
     -----
-    O(S * T) once a day, O(S) a step.
+    O(S * T) once a day, a job after the other in the cache; O(S) a step.
     """
 
     def __init__(self, history: SeriesMatrix, boundary: int, timezone: str) -> None:
@@ -57,13 +63,11 @@ class Census:
         jobs = self._jobs(history.labels)
         order = np.argsort(jobs, kind="stable")
         begins = np.searchsorted(jobs[order], np.arange(len(self.labels) + 1))
-        untaught = history.marked(names.Mask.UNTAUGHT) if history.mask is not None else None
-        for a in range(0, len(self.labels), TOGETHER):
-            b = min(a + TOGETHER, len(self.labels))
-            rows, at = order[begins[a] : begins[b]], begins[a:b] - begins[a]
-            counts = np.add.reduceat(~history.absent[rows], at, axis=0, dtype=np.int64)
-            unknown = untaught is not None and np.logical_or.reduceat(untaught[rows], at, axis=0)
-            self._usual[a:b] = usual(counts, unknown, history.times, boundary, self._clock)
+        mask = NO_MASK if history.mask is None else history.mask
+        first, parts = self._clock.month(history.times, boundary)
+        # In one layout: for each other one all would be compiled once more.
+        values, marks = np.ascontiguousarray(history.values), np.ascontiguousarray(mask)
+        _learn(values, marks, order, begins, parts, self._clock.day, first, self._usual)
 
     def at(self, samples: SeriesMatrix) -> Attendance:
         """Count the series of the jobs that the past knows; one that is muted is there."""
@@ -119,19 +123,24 @@ class Clock:
         parts: Int = local // max(HOUR, self.profile)
         return parts
 
+    def month(self, times: Int, boundary: int) -> tuple[int, Int]:
+        """Return the first hour of the four weeks before a boundary, and the hours since then."""
+        first = int(self.parts(np.array([boundary]))[0]) - WEEKS * self.week
+        return first, self.parts(times) - first
 
-def usual(counts: Int, unknown: Bool | bool, times: Int, boundary: int, clock: Clock) -> Float:
-    """Return how many series usually have a sample, by hour of the week.
+
+def usual(counts: Int, unknown: Bool, times: Int, boundary: int, clock: Clock) -> Float:
+    """Return how many series of a job are usually there, by hour of the week.
 
     Usual is what is there on most of the last seven days and in most of the last four weeks, at
     the worst moment of the hour: what is away every night, or at weekends, is not missed there.
 
     Parameters
     ----------
-    counts : int64[J, T]
-        Series of J jobs with a sample at T times before the boundary. None before the first
-        sample of a job says nothing.
-    unknown : bool[J, T]
+    counts : int64[T]
+        Series that are counted (`count`) at times before the boundary. None before the first of
+        all says nothing.
+    unknown : bool[T]
         Times of which nothing is to be learnt.
     times : int64[T]
     boundary : int
@@ -140,30 +149,104 @@ def usual(counts: Int, unknown: Bool | bool, times: Int, boundary: int, clock: C
 
     Returns
     -------
-    float64[J, P]
+    float64[P]
         By hour of the week since the epoch; NaN where nothing is known.
     """
-    known = np.logical_or.accumulate(counts > 0, axis=1) & ~np.asarray(unknown)
-    seen = np.where(known, counts, np.nan)
-    end = int(clock.parts(np.array([boundary]))[0])
-    parts = clock.parts(times) - (end - WEEKS * clock.week)
-    lows = np.full((WEEKS * clock.week, len(counts)), np.nan)
-    within = (parts >= 0) & (parts < len(lows))
-    if within.any():
-        parts, seen = parts[within], seen[:, within]
-        starts = np.flatnonzero(np.diff(parts, prepend=-1))
-        # An hour may come twice, when clocks are set back.
-        np.fmin.at(lows, parts[starts], np.fmin.reduceat(seen, starts, axis=1).T)
-    weekly = _lower_median(lows.reshape(WEEKS, clock.week, -1))
-    daily = _lower_median(lows[-DAYS * clock.day :].reshape(DAYS, clock.day, -1))
-    least: Float = np.fmin(weekly, np.tile(daily, (7, 1))).T
-    return np.roll(least, end % clock.week, axis=1)
+    found = np.full(clock.week, np.nan)
+    first, parts = clock.month(times, boundary)
+    _usual(counts, unknown, parts, clock.day, first, np.empty(WEEKS * clock.week), found)
+    return found
 
 
-def _lower_median(values: Float) -> Float:
-    """Return medians [P, J] of [N, P, J], the lower of two in the middle; NaN is left out."""
-    known = np.isfinite(values).sum(axis=0)
-    middle = np.maximum(known - 1, 0) // 2
-    ordered = np.sort(values, axis=0)
-    median: Float = np.take_along_axis(ordered, middle[None], axis=0)[0]
-    return median
+@jit
+def count(values: Float, counts: Int) -> None:
+    """Add, at each time, a series with a number other than zero to `counts`, int64[T]."""
+    for t in range(values.shape[0]):
+        counts[t] += (values[t] != 0.0) & (abs(values[t]) < np.inf)
+
+
+@jit
+def _learn(
+    values: Float,
+    mask: Marks,
+    order: Int,
+    begins: Int,
+    parts: Int,
+    day: int,
+    first: int,
+    found: Float,
+) -> None:
+    """Write what is usual of J jobs, float64[J, P], of series in the `order` of their jobs.
+
+    Parameters
+    ----------
+    values : float64[S, T]
+    mask : uint8[S, T]
+        Bits of `names.Mask`; no row where there is none.
+    order, begins : int64[S], int64[J + 1]
+        Rows by job, and where those of each begin among them.
+    parts, day, first, found
+        See `_usual`.
+    """
+    n = values.shape[1]
+    unknown = np.empty(n, np.bool_)
+    counts = np.empty(n, np.int64)
+    lows = np.empty(WEEKS * 7 * day)
+    for j in range(found.shape[0]):
+        counts[:] = 0
+        unknown[:] = False
+        for i in range(begins[j], begins[j + 1]):
+            count(values[order[i]], counts)
+            if mask.shape[0] > 0:
+                for t in range(n):
+                    unknown[t] |= (mask[order[i], t] & UNTAUGHT) != 0
+        _usual(counts, unknown, parts, day, first, lows, found[j])
+
+
+@jit
+def _usual(
+    counts: Int, unknown: Bool, parts: Int, day: int, first: int, lows: Float, found: Float
+) -> None:
+    """Write what is usual of one job, see `usual`.
+
+    Parameters
+    ----------
+    counts, unknown : int64[T], bool[T]
+    parts : int64[T]
+        Hours since the first of `WEEKS` weeks; times before it are left out.
+    day, first : int
+        Hours of a day; the first hour, since the epoch.
+    lows : float64[WEEKS * P]
+        Scratch: the lowest count of each hour.
+    found : float64[P]
+        Output.
+    """
+    lows[:] = np.nan
+    seen = False
+    for t in range(counts.shape[0]):
+        seen = seen or counts[t] > 0
+        p = parts[t]
+        if seen and not unknown[t] and 0 <= p < lows.shape[0] and not lows[p] <= counts[t]:
+            lows[p] = counts[t]
+    week = found.shape[0]
+    some = np.empty(max(DAYS, WEEKS))
+    for p in range(week):
+        weekly = _lower_median(lows[p::week], some)
+        daily = _lower_median(lows[lows.shape[0] - DAYS * day + p % day :: day], some)
+        # The less of both; either may be unknown.
+        found[(first + p) % week] = weekly if weekly <= daily or daily != daily else daily
+
+
+@jit
+def _lower_median(values: Float, some: Float) -> float:
+    """Median of some values, the lower of two in the middle; NaN is left out. `some` is room."""
+    n = 0
+    for v in values:
+        if v == v:
+            i = n
+            while i > 0 and some[i - 1] > v:
+                some[i] = some[i - 1]
+                i -= 1
+            some[i] = v
+            n += 1
+    return some[(n - 1) // 2] if n > 0 else np.nan

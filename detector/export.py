@@ -29,7 +29,7 @@ HELP = {
     names.STATE: "0 ok, 1 anomalous, 2 warming up, 3 no data, 4 masked.",
     names.EVIDENCE: "Share of each channel in an anomalous score.",
     names.PRESENT: "Series of the job that have a sample now.",
-    names.USUAL: "Series of the job that usually have one at this hour of the week.",
+    names.USUAL: "Series of the job usually there, and not zero, at this hour of the week.",
 }
 # Scores older than this many steps are withdrawn: never a stale value shown as fresh.
 FRESH_STEPS = 3

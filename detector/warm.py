@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from detector.census import Census
 from detector.pipeline import replay
 from detector.schedule import Schedule
 from detector.series import SeriesMatrix, Signal
@@ -22,6 +23,7 @@ def warm() -> None:
         Signal("warm", "other", ()), grid, samples, DAYS * 86_400 - 3600, DAYS * 86_400
     ):
         pass
+    Census(samples.every(PROFILE), DAYS * 86_400, "")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import DAY, MONDAY, grid, labels, matrix
@@ -29,7 +30,7 @@ def naive_usual(
     worst: dict[tuple[int, int], int] = {}
     seen = False
     for t, time in enumerate(history.times.tolist()):
-        count = sum(not history.absent[s, t] for s in rows)
+        count = sum(bool(history.values[s, t] == history.values[s, t] != 0) for s in rows)
         seen = seen or count > 0
         untaught = history.mask is not None and any(history.mask[s, t] & 1 for s in rows)
         if not seen or untaught:
@@ -70,7 +71,7 @@ def histories(draw: st.DrawFn) -> tuple[SeriesMatrix, str]:
         key = labels(job=draw(st.sampled_from("ab")), pod=str(i)) if i else labels(pod="0")
         here = (times // HOUR % 24 < draw(st.integers(8, 30))) & (rng.random(len(times)) > 0.02)
         here &= times >= times[0] + draw(st.sampled_from([0, 0, 1, 5])) * DAY
-        rows[key] = np.where(here, 1.0, NAN)
+        rows[key] = np.where(here, rng.random(len(times)) > 0.01, NAN)
     made = matrix(times, rows)
     if draw(st.booleans()):
         mask = np.zeros(made.values.shape, np.uint8)
@@ -79,6 +80,7 @@ def histories(draw: st.DrawFn) -> tuple[SeriesMatrix, str]:
     return made, zone
 
 
+@examples(100)
 @given(histories())
 def test_usual_is_what_the_plain_twin_says(case: tuple[SeriesMatrix, str]) -> None:
     history, zone = case
@@ -154,6 +156,18 @@ def test_a_series_that_says_nothing_is_there_and_so_is_a_muted_one() -> None:
     found = census.at(SeriesMatrix(samples.labels, later, values, absent, STEP, mask))
     assert found.present.tolist() == [[2] * len(later)]
     assert found.usual.tolist() == [[3.0] * len(later)]
+
+
+def test_counters_that_come_with_their_first_event_are_not_missed() -> None:
+    times = grid(15, STEP)
+    now = MONDAY + 14 * DAY
+    rng = np.random.default_rng(1)
+    rows = {labels(job="web", handler="busy"): np.ones(len(times))}
+    for i in range(5):
+        # Seldom called, and after a restart not there before the first call.
+        seldom = np.where(rng.random(len(times)) < 0.2, 0.01, 0.0)
+        rows[labels(job="web", handler=str(i))] = np.where(times < now, seldom, NAN)
+    assert ratio(matrix(times, rows), now) == 1.0
 
 
 def test_jobs_without_a_past_are_left_out() -> None:

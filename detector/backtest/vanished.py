@@ -14,7 +14,7 @@ import numpy as np
 from detector import names
 from detector.backtest.alerting import Firing, Rule, firings
 from detector.backtest.scores_file import text_of
-from detector.census import Clock, job_of, usual
+from detector.census import Clock, count, job_of, usual
 from detector.durations import format_duration
 from detector.schedule import Schedule
 from detector.series import Bool, Float, Int, Labels, SeriesMatrix, Signal
@@ -63,8 +63,8 @@ class Lost:
 
 @dataclass
 class _Counts:
-    """Of one job, int64[T] or bool[T] on the profile grid: series with a sample; with one or
-    muted; whether nothing is to be learnt."""
+    """Of one job, int64[T] or bool[T] on the profile grid: series that are counted; with a sample
+    or muted; whether nothing is to be learnt."""
 
     seen: Int
     there: Int
@@ -97,8 +97,7 @@ class Tally:
             return
         some = samples.every(self._schedule.profile).between(int(self._times[0]), self._end)
         at = (some.times - self._times[0]) // self._schedule.profile
-        seen = ~some.absent
-        there = seen | some.marked(names.Mask.MUTED)
+        there = ~some.absent | some.marked(names.Mask.MUTED)
         untaught = some.marked(names.Mask.UNTAUGHT)
         for s, key in enumerate(some.labels):
             job = job_of(key)
@@ -106,7 +105,9 @@ class Tally:
                 self.left_out = True
                 continue
             counts = self._jobs.setdefault(job, self._nothing())
-            counts.seen[at] += seen[s]
+            seen = np.zeros(len(at), np.int64)
+            count(np.ascontiguousarray(some.values[s]), seen)
+            counts.seen[at] += seen
             counts.there[at] += there[s]
             counts.untaught[at] |= untaught[s]
 
@@ -130,7 +131,7 @@ class Tally:
         return _Counts(np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, bool))
 
     def _usual(self, counts: _Counts) -> Float:
-        """Return how many series of a job usually have a sample, as each refit would know it."""
+        """Return how many series of a job are usually there, as each refit would know it."""
         schedule, times = self._schedule, self._times
         clock = Clock(self._signal.policy.timezone, schedule.profile)
         due = np.full(len(times), np.nan)
@@ -138,10 +139,8 @@ class Tally:
         while boundary < self._end:
             first, _ = schedule.history_times(boundary)
             a, b, c = np.searchsorted(times, [first, boundary, boundary + schedule.refit])
-            table = usual(
-                counts.seen[None, a:b], counts.untaught[None, a:b], times[a:b], boundary, clock
-            )
-            due[b:c] = table[0, clock.parts(times[b:c]) % clock.week]
+            table = usual(counts.seen[a:b], counts.untaught[a:b], times[a:b], boundary, clock)
+            due[b:c] = table[clock.parts(times[b:c]) % clock.week]
             boundary += schedule.refit
         return due
 
