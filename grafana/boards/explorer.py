@@ -122,6 +122,16 @@ def explorer() -> dashboard.Dashboard:
                 steps=((None, "transparent"), (1, BAD)),
             )
         )
+        .with_panel(
+            lines(
+                "Series there now, and those usually there",
+                "Less than half of the usual ones for ten minutes is AnomalyNoData.",
+                query(f"anomaly_series_present{{{_SIGNAL}}}", legend="{{job}} now"),
+                query(f"anomaly_series_usual{{{_SIGNAL}}}", legend="{{job}} usually"),
+                span=24,
+                height=6,
+            ).min(0)
+        )
     )
 
 
