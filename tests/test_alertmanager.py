@@ -245,6 +245,7 @@ ROUTES = {
     "category=anomaly severity=info kind=other": "notify,mail",
     "category=anomaly severity=info kind=drift team=ml": "notify,mail",
     "category=anomaly": "notify,oncall",
+    "category=anomaly severity=warning kind=drift alertname=AnomalyNoData": "notify,oncall",
     "alertname=OfSomebodyElse": "oncall",
 }
 
@@ -292,9 +293,11 @@ AGREED = [
     'category="anomaly" notify on',
     'severity="critical" notify 10s 1h',
     'severity="info" notify',
+    'alertname="AnomalyNoData" notify by alertname job',
     'category="anomaly" oncall',
     'severity="critical" pager 10s 1h',
     'severity="info" mail',
+    'alertname="AnomalyNoData" oncall by alertname job',
     'team="ml" ml',
     'kind=~"drift|quality" ml',
 ]
