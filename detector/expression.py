@@ -18,7 +18,7 @@ _OPERATORS = {
     "MatchOp.NotRe": "!~",
 }
 # Series that exist only while something is wrong: their presence is the comparison.
-_CONDITIONS = frozenset({"ALERTS", "ALERTS_FOR_STATE"})
+CONDITIONS = frozenset({"ALERTS", "ALERTS_FOR_STATE"})
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def compares(tree: parser.Expr) -> bool:
             return True
         return any(compares(argument) for argument in tree.args)
     if isinstance(tree, parser.VectorSelector):
-        return tree.name in _CONDITIONS
+        return tree.name in CONDITIONS
     inner = getattr(tree, "expr", None)
     return inner is not None and compares(inner)
 

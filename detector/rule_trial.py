@@ -48,7 +48,9 @@ def try_rules(
     found: list[RuleFinding] = []
     for rule in rules:
         problem = syntax(rule)
-        selected = () if problem else expression.selectors(expression.parse(rule.expr.value))
+        every = () if problem else expression.selectors(expression.parse(rule.expr.value))
+        # That nothing fires is no mistake.
+        selected = [one for one in every if one.metric not in expression.CONDITIONS]
         missing = {s.metric: None for s in selected if s.metric and s.metric not in known}
         found += [_missing(rule, metric, known, recorded) for metric in missing]
         for one in selected:

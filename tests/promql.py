@@ -12,6 +12,7 @@ from detector.telemetry import Telemetry
 # Written by the example service, the traffic and Prometheus itself.
 SOURCE_METRICS = {
     "up",
+    "ALERTS",
     "http_requests_total",
     "http_request_duration_seconds_bucket",
     "http_requests_in_flight",

@@ -226,6 +226,12 @@ def test_values_that_only_a_fault_brings_are_no_mistake(tried: Callable[..., Rul
     assert not _said(tried(ALERT | {"expr": 'queue{job=~"5.."} > 5'}), "label")
 
 
+def test_an_alert_that_does_not_fire_is_no_mistake(tried: Callable[..., RuleCheck]) -> None:
+    found = tried(ALERT | {"expr": 'queue > 5 unless ALERTS{alertname="Quiet"}'})
+    assert not _said(found, "label")
+    assert not _said(found, "metric")
+
+
 def test_one_of_two_names_of_a_label_is_enough(tried: Callable[..., RuleCheck]) -> None:
     either = 'queue{shop!=""} > 5 or queue{shop="a"} > 5 or queue{job!="",instance="a"} > 5'
     assert not _said(tried(ALERT | {"expr": either}), "label")
