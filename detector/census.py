@@ -3,8 +3,8 @@
 A series without samples has no score, and one pod of many that is replaced is nothing to be told
 of. A job most of whose usual series are gone is, and `rules/anomaly.rules.yml` compares the two.
 
-Usual are series with a number other than zero; present are all with a sample. So nobody misses the
-counters that a restarted service writes with their first event only.
+Usual are series that are not zero most of the hour; present are all with a sample. So nobody misses
+the counters that a restarted service writes with their first event only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Census:
     Parameters
     ----------
     history : SeriesMatrix
-        [S, T] samples on the profile grid, all before the boundary.
+        [S, T] samples on the profile grid, all before the boundary, and the mask: absence that
+        counts as zero is absence here.
     boundary : int
         Unix seconds.
     timezone : str
@@ -66,21 +67,41 @@ class Census:
         mask = NO_MASK if history.mask is None else history.mask
         first, parts = self._clock.month(history.times, boundary)
         # In one layout: for each other one all would be compiled once more.
-        values, marks = np.ascontiguousarray(history.values), np.ascontiguousarray(mask)
-        _learn(values, marks, order, begins, parts, self._clock.day, first, self._usual)
+        values = np.ascontiguousarray(history.values)
+        absent, marks = np.ascontiguousarray(history.absent), np.ascontiguousarray(mask)
+        _learn(values, absent, marks, order, begins, parts, self._clock.day, first, self._usual)
 
-    def at(self, samples: SeriesMatrix) -> Attendance:
-        """Count the series of the jobs that the past knows; one that is muted is there."""
-        jobs = self._jobs(samples.labels)
-        here = ~samples.absent | samples.marked(names.Mask.MUTED)
-        present = np.zeros((len(self.labels), len(samples.times)), np.int64)
-        np.add.at(present, jobs[jobs >= 0], here[jobs >= 0])
+    def at(self, samples: SeriesMatrix, muted: SeriesMatrix) -> Attendance:
+        """Count the series of the jobs that the past knows.
+
+        Parameters
+        ----------
+        samples : SeriesMatrix
+            All that were read: without zeros for those that are absent.
+        muted : SeriesMatrix
+            Series at the same times, with their mask. Of a job with one that is muted none is
+            missed; a closed gate may be closed because a metric is gone.
+        """
         parts = self._clock.parts(samples.times) % self._clock.week
-        return Attendance(self.labels, present, self._usual[:, parts])
+        usual = self._usual[:, parts]
+        present = self._by_job(samples.labels, ~samples.absent)
+        quiet = muted.marked(names.Mask.MUTED) & ~muted.marked(names.Mask.GATED)
+        if quiet.any():
+            least = np.nan_to_num(usual).astype(np.int64)
+            said = self._by_job(muted.labels, quiet) > 0
+            present = np.where(said, np.maximum(present, least), present)
+        return Attendance(self.labels, present, usual)
+
+    def _by_job(self, labels: tuple[Labels, ...], what: Bool) -> Int:
+        """Return of how many series of each job something is true, int64[J, T] of bool[S, T]."""
+        jobs = self._jobs(labels)
+        counts = np.zeros((len(self.labels), what.shape[1]), np.int64)
+        np.add.at(counts, jobs[jobs >= 0], what[jobs >= 0])
+        return counts
 
     def _jobs(self, labels: tuple[Labels, ...]) -> Int:
         """Return the number of each series' job, -1 for one that the past does not know."""
-        if self._known[0] is not labels:
+        if self._known[0] != labels:
             number = {job: j for j, job in enumerate(self.labels)}
             jobs = np.array([number.get(job_of(key), -1) for key in labels], np.int64)
             self._known = labels, jobs
@@ -159,15 +180,35 @@ def usual(counts: Int, unknown: Bool, times: Int, boundary: int, clock: Clock) -
 
 
 @jit
-def count(values: Float, counts: Int) -> None:
-    """Add, at each time, a series with a number other than zero to `counts`, int64[T]."""
-    for t in range(values.shape[0]):
-        counts[t] += (values[t] != 0.0) & (abs(values[t]) < np.inf)
+def count(values: Float, absent: Bool, parts: Int, counts: Int) -> None:
+    """Add a series to `counts`, int64[T], where it has a sample, in hours in most of which it has a
+    number other than zero.
+
+    Parameters
+    ----------
+    values, absent : float64[T], bool[T]
+    parts : int64[T]
+        Hours, ascending but for clocks that are set back.
+    """
+    n = values.shape[0]
+    begin = 0
+    while begin < n:
+        end = begin
+        there, some = 0, 0
+        while end < n and parts[end] == parts[begin]:
+            there += not absent[end]
+            some += (values[end] != 0.0) & (abs(values[end]) < np.inf)
+            end += 1
+        if 2 * some >= max(there, 1):
+            for t in range(begin, end):
+                counts[t] += not absent[t]
+        begin = end
 
 
 @jit
 def _learn(
     values: Float,
+    absent: Bool,
     mask: Marks,
     order: Int,
     begins: Int,
@@ -180,7 +221,7 @@ def _learn(
 
     Parameters
     ----------
-    values : float64[S, T]
+    values, absent : float64[S, T], bool[S, T]
     mask : uint8[S, T]
         Bits of `names.Mask`; no row where there is none.
     order, begins : int64[S], int64[J + 1]
@@ -196,7 +237,7 @@ def _learn(
         counts[:] = 0
         unknown[:] = False
         for i in range(begins[j], begins[j + 1]):
-            count(values[order[i]], counts)
+            count(values[order[i]], absent[order[i]], parts, counts)
             if mask.shape[0] > 0:
                 for t in range(n):
                     unknown[t] |= (mask[order[i], t] & UNTAUGHT) != 0

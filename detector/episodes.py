@@ -81,8 +81,13 @@ def suspect(state: State) -> None:
     state.flags[:, MODE] = PERHAPS
 
 
-def settle(state: State) -> None:
-    """Decide for each series that has shown nothing: enough steps that were not calm are one."""
+def settle(state: State, hours: Int) -> None:
+    """Decide for each series that has shown nothing: enough steps that were not calm are one.
+
+    `hours`, int64[S], have passed since an episode in course began, as far as that is known.
+    """
     perhaps = state.flags[:, MODE] == PERHAPS
     lasting = state.flags[:, OTHER_STEPS] >= SUSTAINED_STEPS
-    state.flags[perhaps, 0] = np.where(lasting[perhaps], EPISODE, CALM)
+    state.flags[perhaps, MODE] = np.where(lasting[perhaps], EPISODE, CALM)
+    inside = state.flags[:, MODE] == EPISODE
+    state.flags[inside, PASSED] = np.maximum(state.flags[:, PASSED], hours)[inside]

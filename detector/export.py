@@ -40,7 +40,7 @@ class Published:
     """The newest step of one signal: its scores at column -1, and the time of that step.
 
     `channels` names the last axis of its evidence: for a group these are its signals.
-    `attendance` is of the same step; a group has none.
+    `attendance` is of the same step, or of more of which the best counts; a group has none.
     """
 
     signal: Signal
@@ -121,7 +121,7 @@ class Exposition:
         if attendance is None:
             return
         written = self._labels(published.signal, names.USUAL, attendance.labels)
-        present, usual = attendance.present[:, -1].tolist(), attendance.usual[:, -1]
+        present, usual = attendance.present.max(axis=1).tolist(), attendance.usual[:, -1]
         for j in np.flatnonzero(usual >= 1).tolist():
             lines[names.PRESENT].append(f"{names.PRESENT}{written[j]} {present[j]}\n")
             lines[names.USUAL].append(f"{names.USUAL}{written[j]} {usual[j]:.0f}\n")

@@ -10,7 +10,7 @@ from detector import kernels, medians
 from detector.channels import IN_USE, MODE, PASSED, State
 from detector.episodes import EPISODE
 from detector.kernels import inlined, jit
-from detector.series import Float, Int
+from detector.series import Bool, Float, Int
 
 # Hours that make the usual level: a week.
 WEEK_BLOCKS = 7 * 24
@@ -56,6 +56,13 @@ def renew(state: State, s: int) -> None:
             level = middle(ring, state.level[s, k])
             if level == level:
                 state.level[s, k] = level
+
+
+def learnt(state: State) -> Bool:
+    """Whether the level of an episode that goes on has become the normal one, bool[S]."""
+    inside, passed = state.flags[:, MODE] == EPISODE, state.flags[:, PASSED]
+    changed: Bool = inside & (2 * passed >= state.blocks.shape[1])
+    return changed
 
 
 @jit

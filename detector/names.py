@@ -49,10 +49,11 @@ class State(IntEnum):
 
 
 class Mask(IntFlag):
-    """Why a sample is set apart; a closed `when` gate sets both."""
+    """Why a sample is set apart; a closed `when` gate sets all."""
 
     UNTAUGHT = 1
     MUTED = 2
+    GATED = 4
 
 
 def kind_of(text: str | None) -> str:

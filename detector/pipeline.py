@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from detector import score
+from detector import levels, score
 from detector.channels import Normal, State
 from detector.episodes import settle, suspect
 from detector.lesson import lesson, local_times, taught
@@ -23,9 +23,11 @@ from detector.models import registry
 from detector.models.baseline import Baseline
 from detector.schedule import Schedule
 from detector.series import Int, Labels, Scores, SeriesMatrix, Signal, empty_matrix
+from detector.underway import under_way
 
 # The fold starts this many steps before the boundary, so that an episode in course goes on.
 LEAD_STEPS = 60
+HOUR = 3600
 
 
 class Evaluation:
@@ -77,7 +79,9 @@ class Evaluation:
         baseline = registry.fit(self.signal.model, past)
         steps = taught(recent)
         local = local_times(recent.times, zone, past.step)
-        normal, state = score.prepare(baseline, past, steps, local, self.signal.policy)
+        # An incident that goes on is not the past yet: it would widen the band, and end by that.
+        going_on = under_way(past, baseline)
+        normal, state = score.prepare(baseline, past, steps, local, self.signal.policy, going_on)
         # What was expected of the history has served its purpose, and is the largest part.
         baseline = replace(baseline, expected=np.empty((len(baseline.labels), 0)))
         state.silent[:] = self._silence(history)
@@ -85,7 +89,7 @@ class Evaluation:
         # The begin of an episode in course may be out of sight.
         suspect(state)
         self._fold(baseline, normal, state, lead)
-        settle(state)
+        settle(state, going_on * past.step // HOUR)
         return baseline, normal, state
 
     def _silence(self, history: SeriesMatrix) -> Int:
@@ -134,6 +138,12 @@ class Evaluation:
         patience = score.patience(self.signal.policy, self.schedule.step)
         silent = self.state.silent if self._begun else self._silence(self._history)
         return int((silent <= patience).sum())
+
+    @property
+    def changed(self) -> tuple[Labels, ...]:
+        """Series whose change has lasted so long that it is the normal level, while told of."""
+        changed = levels.learnt(self.state) if self._begun else np.zeros(0, bool)
+        return tuple(self.baseline.labels[s] for s in np.flatnonzero(changed))
 
     @property
     def due(self) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
 from detector import heap
 from detector.absence import fill_zero
 from detector.allowance import Allowance
-from detector.census import Census
+from detector.census import Attendance, Census
 from detector.conditions import Conditions
 from detector.export import FRESH_STEPS, Published
 from detector.masks import masked
@@ -17,7 +18,7 @@ from detector.names import State
 from detector.pipeline import Evaluation
 from detector.prometheus import Prometheus, Reading
 from detector.schedule import Schedule
-from detector.series import Labels, SeriesMatrix, Signal
+from detector.series import Labels, Scores, SeriesMatrix, Signal
 from detector.telemetry import Telemetry
 
 log = logging.getLogger("detector")
@@ -27,6 +28,8 @@ log = logging.getLogger("detector")
 HISTORIES = Allowance(10_000_000)
 # Steps scored at one time: their scores take about 130 bytes each.
 MOST_STEPS = 120
+# Of longer steps one without samples is no absence yet.
+LONG_STEP = 300
 
 
 class SignalRunner:
@@ -53,6 +56,7 @@ class SignalRunner:
         self._evaluation: Evaluation | None = None
         self._census: Census | None = None
         self._anomalous: set[Labels] = set()
+        self._changed: set[Labels] = set()
 
     def catch_up(self, until: int) -> None:
         """Evaluate all steps up to `until` that have not been evaluated yet, in order.
@@ -63,7 +67,8 @@ class SignalRunner:
             When the samples cannot be read; nothing is lost, the next call catches up.
         """
         evaluation = self._evaluation
-        if evaluation is None or until >= evaluation.due or self._set_back(evaluation, until):
+        refitted = evaluation is not None and until >= evaluation.due
+        if evaluation is None or refitted or self._set_back(evaluation, until):
             window = self._begin(until)
         elif until < evaluation.next_time:
             return
@@ -71,17 +76,26 @@ class SignalRunner:
             window = self._read_window(evaluation.next_time, until, evaluation.labels)
         evaluation = self._evaluation
         assert evaluation is not None
+        # Of series beyond the limit nobody knows whether they are there.
+        read = None if self.dropped["limit"] else window
         self._admit(evaluation, window)
         window = self._complete(window, evaluation.labels)
         for start in range(int(window.times[0]), until + 1, MOST_STEPS * self._grid.step):
             end = start + MOST_STEPS * self._grid.step
             scores = evaluation.advance(window.between(start, end))
-        newest = window.between(until, until + 1)
-        attendance = self._census.at(newest) if self._census else None
+        before = self.newest
+        attendance = self._attendance(read, window, until)
         self.newest = Published(self.signal, scores, until, attendance=attendance)
-        self._anomalous = log_changes(
-            self.signal.name, self._anomalous, scores.labels, scores.state[:, -1]
-        )
+        self._log(scores, evaluation.changed, before if refitted else None)
+
+    def _attendance(
+        self, read: SeriesMatrix | None, window: SeriesMatrix, until: int
+    ) -> Attendance | None:
+        """Count what was read of the last step, or two of them where one alone fills patience."""
+        if self._census is None or read is None:
+            return None
+        since = until - (self._grid.step if self._grid.step > LONG_STEP else 0)
+        return self._census.at(read.between(since, until + 1), window.between(since, until + 1))
 
     def _begin(self, until: int) -> SeriesMatrix:
         """Fit at the last boundary before `until`; return the window to be scored from there on.
@@ -101,14 +115,15 @@ class SignalRunner:
             self._telemetry.fit_time.time(),
         ):
             recent = self._read(*recent_times, self._grid.step, window.labels).matrix
-            history = self._read(*history_times, self._grid.profile, recent.labels).matrix
-            history = self._complete(history, history.labels)
+            found = self._read(*history_times, self._grid.profile, recent.labels).matrix
+            history = self._complete(found, found.labels)
             evaluation = Evaluation(self.signal, self._grid, boundary, history)
-            policy = self.signal.policy
-            counted = policy.missing != "ignore"
-            census = Census(history, boundary, policy.timezone) if counted else None
+            census = None
+            if self.signal.policy.missing != "ignore":
+                known = replace(found, mask=history.mask)
+                census = Census(known, boundary, self.signal.policy.timezone)
             # It has what it needs of it.
-            del history
+            del found, history
             self._admit(evaluation, recent)
             evaluation.advance(self._complete(recent, evaluation.labels))
             del recent
@@ -116,6 +131,19 @@ class SignalRunner:
         self._evaluation, self._census = evaluation, census
         self._telemetry.fits.inc()
         return window
+
+    def _log(self, scores: Scores, changed: tuple[Labels, ...], before: Published | None) -> None:
+        """Log what began, ended and changed for good; `before` is what held before a new fit."""
+        anomalous = log_changes(
+            self.signal.name, self._anomalous, scores.labels, scores.state[:, -1]
+        )
+        new = {*changed} - self._changed
+        if before is not None:
+            # A fit that knows of a change ends its episode as well.
+            ended = self._anomalous - anomalous
+            new |= {key for key in ended if expected_now(key, before.scores, scores)}
+        log_change_points(self.signal.name, new, scores)
+        self._anomalous, self._changed = anomalous, {*changed}
 
     def _set_back(self, evaluation: Evaluation, until: int) -> bool:
         """Return whether the clock was set back so far that waiting for it is no answer."""
@@ -175,3 +203,22 @@ def log_changes(
         for key in sorted(keys):
             log.info("anomaly %s signal=%s labels=%s", verb, signal, dict(key))
     return now
+
+
+def expected_now(key: Labels, before: Scores, after: Scores) -> bool:
+    """Whether the newest sample of a series is expected, and was not by what held before."""
+    if key not in after.labels:
+        return False
+    s, r = after.labels.index(key), before.labels.index(key)
+    seen, due = after.observed[s, -1], after.expected[s, -1]
+    return bool(abs(seen - due) < 0.5 * abs(seen - before.expected[r, -1]))
+
+
+def log_change_points(signal: str, changed: set[Labels], scores: Scores) -> None:
+    """Log the series whose new level is the normal one from now on."""
+    for key in sorted(changed):
+        s = scores.labels.index(key)
+        log.info(
+            "change point signal=%s labels=%s: normal is %.4g here from now on, observed %.4g",
+            signal, dict(key), scores.expected[s, -1], scores.observed[s, -1],
+        )  # fmt: skip

@@ -58,6 +58,7 @@ def prepare(
     recent: SeriesMatrix,
     local: Int,
     policy: Policy,
+    going_on: Int | None = None,
 ) -> tuple[Normal, State]:
     """Calibrate the channels on the past of a baseline and start its fold.
 
@@ -73,6 +74,9 @@ def prepare(
         Local times of `recent`.
     policy : Policy
         Its sensitivity moves the edge, and how far is too far.
+    going_on : int64[S], optional
+        How many of the last samples of the history are of an incident that goes on, see
+        `underway.under_way`: they are not looked at.
 
     Returns
     -------
@@ -111,6 +115,7 @@ def prepare(
         grain=np.zeros(count),
         band=np.full((count, 2), np.inf),
     )
+    going_on = np.zeros(count, np.int64) if going_on is None else going_on
     state = start(baseline, history)
     first = int(history.times[0]) // history.step if len(history.times) else 0
     for at in range(0, count, TOGETHER):
@@ -120,6 +125,11 @@ def prepare(
             np.ascontiguousarray(history.values[some]),
             np.ascontiguousarray(recent.values[some]),
         )
+        for s in np.flatnonzero(going_on[some]) + at:
+            since = int(going_on[s]) * history.step
+            past, now = past.copy(), now.copy()
+            past[s - at, -since // history.step :] = np.nan
+            now[s - at, -since // recent.step :] = np.nan
         calibrate(
             past, baseline.expected[some], first, now, local, recent.step, history.step,
             normal, state, at, baseline.ready[some], policy.sensitivity,

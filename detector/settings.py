@@ -263,8 +263,8 @@ def _layers(
 
 
 def _gate(query: str | None) -> tuple[Condition, ...]:
-    both = names.Mask.UNTAUGHT | names.Mask.MUTED
-    return () if query is None else (Condition("when", both, query, gate=True),)
+    bits = names.Mask.UNTAUGHT | names.Mask.MUTED | names.Mask.GATED
+    return () if query is None else (Condition("when", bits, query, gate=True),)
 
 
 def _masks(settings: Settings, name: str) -> tuple[Condition, ...]:

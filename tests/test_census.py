@@ -27,17 +27,39 @@ def naive_usual(
     """Return by (day of the week, hour of it) how many series of a job are usually there."""
     clock = ZoneInfo(zone or "UTC")
     rows = [s for s, key in enumerate(history.labels) if dict(key).get("job", "") == job]
+    # Hours of the grid: a change of the clocks begins another one.
+    slot = max(HOUR, history.step)
+    hours: list[list[int]] = []
+    last = None
+    for t, time in enumerate(history.times.tolist()):
+        local = datetime.fromtimestamp(time, clock)
+        offset = local.utcoffset()
+        assert offset is not None
+        moved = int(offset.total_seconds()) // history.step * history.step
+        part = (time + moved) // slot
+        if part != last:
+            hours.append([])
+        hours[-1].append(t)
+        last = part
+    there = [0] * len(history.times)
+    for s in rows:
+        for hour in hours:
+            known = [t for t in hour if not history.absent[s, t]]
+            numbers = [t for t in hour if history.values[s, t] == history.values[s, t] != 0]
+            if numbers and 2 * len(numbers) >= len(known):
+                for t in known:
+                    there[t] += 1
     worst: dict[tuple[int, int], int] = {}
     seen = False
     for t, time in enumerate(history.times.tolist()):
-        count = sum(bool(history.values[s, t] == history.values[s, t] != 0) for s in rows)
+        count = there[t]
         seen = seen or count > 0
         untaught = history.mask is not None and any(history.mask[s, t] & 1 for s in rows)
         if not seen or untaught:
             continue
         local = datetime.fromtimestamp(time, clock)
-        hour = local.toordinal(), local.hour
-        worst[hour] = min(worst.get(hour, count), count)
+        at = local.toordinal(), local.hour
+        worst[at] = min(worst.get(at, count), count)
     end = datetime.fromtimestamp(boundary, clock)
     last = end.toordinal() * 24 + end.hour
     usual: dict[tuple[int, int], int] = {}
@@ -71,7 +93,9 @@ def histories(draw: st.DrawFn) -> tuple[SeriesMatrix, str]:
         key = labels(job=draw(st.sampled_from("ab")), pod=str(i)) if i else labels(pod="0")
         here = (times // HOUR % 24 < draw(st.integers(8, 30))) & (rng.random(len(times)) > 0.02)
         here &= times >= times[0] + draw(st.sampled_from([0, 0, 1, 5])) * DAY
-        rows[key] = np.where(here, rng.random(len(times)) > 0.01, NAN)
+        rows[key] = np.where(
+            here, rng.random(len(times)) > draw(st.sampled_from([0.0, 0.3, 0.5])), NAN
+        )
     made = matrix(times, rows)
     if draw(st.booleans()):
         mask = np.zeros(made.values.shape, np.uint8)
@@ -88,10 +112,10 @@ def test_usual_is_what_the_plain_twin_says(case: tuple[SeriesMatrix, str]) -> No
     census = Census(history, boundary, zone)
     now = np.arange(boundary, boundary + 7 * DAY, 2 * HOUR if history.step > HOUR else HOUR)
     clock = ZoneInfo(zone or "UTC")
-    told = census.at(history.aligned(())).usual
+    told = census.at(history.aligned(()), history).usual
     assert told.shape == (len(census.labels), len(history.times))
     nothing = SeriesMatrix((), now, np.empty((0, len(now))), np.empty((0, len(now)), bool), HOUR)
-    found = census.at(nothing)
+    found = census.at(nothing, nothing)
     assert (found.present == 0).all()
     for j, job in enumerate(census.labels):
         expected = naive_usual(history, boundary, zone, dict(job).get("job", ""))
@@ -103,7 +127,8 @@ def test_usual_is_what_the_plain_twin_says(case: tuple[SeriesMatrix, str]) -> No
 
 def ratio(samples: SeriesMatrix, now: int) -> float:
     """Return the share of the usual series that is there at a time, learnt from what is before."""
-    found = Census(samples.between(0, now), now, "").at(samples.between(now, now + STEP))
+    newest = samples.between(now, now + STEP)
+    found = Census(samples.between(0, now), now, "").at(newest, newest)
     return float(found.present[0, 0] / found.usual[0, 0])
 
 
@@ -126,7 +151,8 @@ def test_a_metric_that_vanishes_is_missed_until_half_of_a_week_is_without_it() -
     for now in range(gone, gone + 3 * DAY + DAY // 2, 6 * HOUR):
         assert ratio(samples, now) == 0.0
     after = Census(samples.between(0, gone + 5 * DAY), gone + 5 * DAY, "")
-    assert after.at(samples.between(gone + 5 * DAY, gone + 6 * DAY)).usual.max() == 0
+    later = samples.between(gone + 5 * DAY, gone + 6 * DAY)
+    assert after.at(later, later).usual.max() == 0
 
 
 @pytest.mark.parametrize("weeks", [2, 4])
@@ -137,25 +163,46 @@ def test_what_rests_at_weekends_is_not_missed_there(weeks: int) -> None:
     now = MONDAY + (7 * weeks + 5) * DAY
     samples = matrix(times, rows)
     census = Census(samples.between(0, now), now, "")
-    assert census.at(samples.between(now, now + DAY)).usual.max() == 0
+    saturday, friday = samples.between(now, now + DAY), samples.between(now - DAY, now)
+    assert census.at(saturday, saturday).usual.max() == 0
     # On the Friday before it is.
-    earlier = census.at(samples.between(now - DAY, now))
+    earlier = census.at(friday, friday)
     assert (earlier.usual == 1).all()
     assert (earlier.present == 1).all()
 
 
-def test_a_series_that_says_nothing_is_there_and_so_is_a_muted_one() -> None:
+def test_a_series_that_says_nothing_is_there_and_of_a_muted_job_none_is_missed() -> None:
     times = grid(3, STEP)
-    rows = {labels(job="a", i=str(i)): np.ones(len(times)) for i in range(3)}
-    samples = matrix(times, rows)
+    keys = [labels(job="a", i="0"), *(labels(job=job, i=i) for job in "bc" for i in "012")]
+    samples = matrix(times, {key: np.ones(len(times)) for key in keys})
     census = Census(samples, MONDAY + 3 * DAY, "")
-    later = grid(0.01, STEP, MONDAY + 3 * DAY)
-    values = np.full((3, len(later)), NAN)
-    absent = np.array([[False], [True], [True]]).repeat(len(later), axis=1)
-    mask = np.array([[0], [Mask.MUTED], [0]], np.uint8).repeat(len(later), axis=1)
-    found = census.at(SeriesMatrix(samples.labels, later, values, absent, STEP, mask))
-    assert found.present.tolist() == [[2] * len(later)]
-    assert found.usual.tolist() == [[3.0] * len(later)]
+    now = np.array([MONDAY + 3 * DAY])
+    # A sample that is NaN, a job muted of which a pod is new, a job whose gate is closed.
+    there = [key == keys[0] for key in keys]
+    read = SeriesMatrix(
+        (keys[0], labels(job="b", i="new")), now, np.full((2, 1), NAN), np.zeros((2, 1), bool), STEP
+    )
+    closed = int(Mask.UNTAUGHT | Mask.MUTED | Mask.GATED)
+    mask = [int(Mask.MUTED) * (dict(key)["job"] == "b") for key in keys]
+    mask = [closed if dict(key)["job"] == "c" else m for key, m in zip(keys, mask, strict=True)]
+    absent = ~np.array(there)[:, None]
+    marks = np.array(mask, np.uint8)[:, None]
+    known = SeriesMatrix(tuple(keys), now, np.full((7, 1), NAN), absent, STEP, marks)
+    found = census.at(read, known)
+    assert found.labels == (labels(job="a"), labels(job="b"), labels(job="c"))
+    assert found.present.tolist() == [[1], [3], [0]]
+    assert found.usual.tolist() == [[1.0], [3.0], [3.0]]
+
+
+def test_a_zero_now_and_then_does_not_make_a_series_one_of_zeros() -> None:
+    times = grid(15, STEP)
+    now = MONDAY + 14 * DAY
+    chance = np.random.default_rng(2).random((10, len(times)))
+    rows = {
+        labels(job="a", pod=str(i)): np.where((i > 2) & (times >= now), NAN, chance[i] > 0.2)
+        for i in range(10)
+    }
+    assert ratio(matrix(times, rows), now) == 0.3
 
 
 def test_counters_that_come_with_their_first_event_are_not_missed() -> None:
@@ -176,9 +223,9 @@ def test_jobs_without_a_past_are_left_out() -> None:
     later = matrix(
         grid(0.01, STEP, MONDAY + 2 * DAY), {labels(job="new"): np.ones(3)[: len(grid(0.01, STEP))]}
     )
-    found = census.at(later)
+    found = census.at(later, later)
     assert found.labels == (labels(job="old"),)
     assert (found.present == 0).all()
     empty = Census(matrix(times, {}), MONDAY + 2 * DAY, "")
     assert empty.labels == ()
-    assert empty.at(later).present.shape == (0, len(later.times))
+    assert empty.at(later, later).present.shape == (0, len(later.times))

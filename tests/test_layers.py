@@ -60,6 +60,7 @@ ORDER = [
         "verdict",
         "fold",
         "score",
+        "underway",
         "absence",
         "census",
         "matrices",

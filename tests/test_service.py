@@ -240,6 +240,7 @@ def test_a_job_that_loses_its_series_is_counted(
 ) -> None:
     """Of a signal by job and pod: one pod replaced, one metric gone, one job without a past."""
     times = past(NOW - 10 * 60)
+    server.write("up", past(), 1.0, job="gone", instance="i")
     for i in range(3):
         server.write("rps", times, traffic(times, i), job="gone", pod=str(i))
     feed(server, job="pods", pod="0")
@@ -250,10 +251,11 @@ def test_a_job_that_loses_its_series_is_counted(
     signals = [
         {"name": "rps", "kind": "traffic", "query": "rps"},
         {"name": "free", "kind": "traffic", "query": "rps", "missing": "ignore"},
+        {"name": "failing", "kind": "errors", "query": "rps{job='gone'}"},
         {"name": "total", "kind": "traffic", "query": "sum(rps{job='gone'})"},
     ]
     one = run(rules={"enabled": False}, signals=signals).cycle()
-    own = {"kind": "traffic", "instance": ""}
+    own = {"instance": ""}
 
     def counted(signal: str, job: str) -> tuple[float | None, float | None]:
         names = ("anomaly_series_present", "anomaly_series_usual")
@@ -265,10 +267,40 @@ def test_a_job_that_loses_its_series_is_counted(
     assert counted("rps", "new") == (None, None)
     assert counted("total", "") == (0, 1)
     assert counted("free", "gone") == (None, None)
+    # Where errors are zero without series they are missed all the same.
+    assert one.get("anomaly_observed", signal="failing", job="gone", pod="1") == 0
+    assert counted("failing", "gone") == (0, 3)
     # It is still missed when its series are no longer written.
     one.cycle(NOW + 90 * 60)
     assert one.get("anomaly_state", signal="rps", job="gone") is None
     assert counted("rps", "gone") == (0, 3)
+
+
+@pytest.mark.parametrize("hours", [1, 20])
+def test_a_change_for_good_is_logged_once_when_it_is_normal(
+    server: Server, run: Callable[..., Running], caplog: pytest.LogCaptureFixture, hours: int
+) -> None:
+    """Learnt half a day after it began, or, where it is fitted anew meanwhile, a little later."""
+    times = np.concatenate([past(days=20), np.arange(NOW + 60, NOW + 4 * DAY, 60)])
+    signals = [{"name": "rps", "kind": "traffic", "query": "rps"}]
+    one = run(rules={"enabled": False}, signals=signals, history="20d")
+    since = one.service.grid.boundary("rps", NOW) + DAY + hours * 3600
+    values = traffic(times) * np.where(times >= since, 0.4, 1.0)
+    server.write("rps", times, values, job="a")
+    caplog.set_level(logging.INFO, "detector")
+    learnt: list[tuple[float, str]] = []
+    states = []
+    for now in range(since - 3600, since + 18 * 3600, 1800):
+        caplog.clear()
+        one.cycle(now)
+        states.append(one.get("anomaly_state"))
+        hours = (now - since) / 3600
+        learnt += [(hours, line) for line in caplog.messages if line.startswith("change point")]
+    ((after, line),) = learnt
+    assert 8 <= after <= 16
+    assert line.startswith("change point signal=rps labels={'job': 'a'}: normal is ")
+    # It was told of all the time until then, over a new fit as well.
+    assert set(states[2 : round(2 * after) + 2]) == {State.ANOMALOUS}
 
 
 def test_awkward_labels_survive_a_real_scrape(
@@ -383,7 +415,7 @@ def test_series_that_are_gone_take_no_place(server: Server, run: Callable[..., R
 def test_each_outage_and_its_end_are_told(
     new_server: Callable[..., Server], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "detector")
     server = new_server().start()
     feed(server, job="a")
     one = Running(server.url, rules={"enabled": False}, signals=[{"name": "rps", "query": "rps"}])

@@ -36,9 +36,9 @@ from detector.backtest.sensitivity import chosen
 from detector.backtest.server import Cancelled
 from detector.backtest.sources import Loaded, Opened, opened
 from detector.backtest.truth import Incident
-from detector.backtest.vanished import DOWN, MOST_JOBS, Lost, Tally, told, vanished
+from detector.backtest.vanished import AWAY, DOWN, MOST_JOBS, Lost, Tally, looks, told, vanished
 from detector.census import job_of
-from detector.errors import ConfigError
+from detector.errors import ConfigError, SourceError
 from detector.series import Bool, Int, Labels, SeriesMatrix
 from detector.settings import Settings
 
@@ -149,15 +149,6 @@ def _backtest(
     lost: list[Lost] = []
     shown = Foremost(None if request.scores is not None else MOST_SERIES)
 
-    def down() -> dict[Labels, Bool]:
-        """Return where all targets of a job have failed, at the profile times of the replay."""
-        if source.server is None:
-            return {}
-        first = -(-start // grid.profile) * grid.profile
-        return source.server.holds(
-            DOWN, first, (end - 1) // grid.profile * grid.profile, grid.profile
-        )
-
     def take(number: int, first: int, trace: Trace, stamps: Int | None) -> Judged:
         """Judge some series, and let go of their scores where there is no room."""
         part = judge(trace, incidents, grid.step, delay, ranked)
@@ -251,13 +242,29 @@ def _backtest(
             f"no samples of {', '.join(source.names) or 'any signal'} in the range; are --from, "
             "--to and the signals right?"
         )
-    outcome.vanished = vanished(lost, down() if lost else {}, _of_traffic(judged), lag)
+    _tell_vanished(outcome, source, lost, lag)
     outcome.notes += [line for line in (unscored(judged), *told(outcome.vanished)) if line]
     outcome.duels += [
         duel(outcome.found, judged_rival(name, outcome.found, found, grid.step, inhibitions))
         for name, found in (rules | others).items()
     ]
     return outcome
+
+
+def _tell_vanished(outcome: Outcome, source: Opened, lost: Sequence[Lost], lag: int) -> None:
+    """Put into the outcome when AnomalyNoData would have fired, as far as the server says."""
+    times, every = looks(source.grid.step, source.start, source.end)
+    down: dict[Labels, Bool] = {}
+    away: Bool | None = None
+    if lost and source.server is not None and len(times):
+        span = int(times[0]), int(times[-1]), every
+        try:
+            down = source.server.holds(DOWN, *span)
+            away = next(iter(source.server.holds(AWAY, *span).values()), None)
+        except (Cancelled, SourceError):
+            outcome.notes.append("jobs that lost their series: not known, up could not be read")
+            return
+    outcome.vanished = vanished(lost, down, away, _of_traffic(outcome.judged), lag)
 
 
 def _of_traffic(judged: Sequence[Judged]) -> dict[Labels, list[Firing]]:
