@@ -89,6 +89,12 @@ def _lines() -> Iterator[str]:
     rng = np.random.default_rng(7)
     for number, made in enumerate(SIGNALS):
         yield from _signal(made, rng, phase=number)
+    for job, signal, kind in sorted(
+        {(m.labels.get("job"), m.signal, m.kind) for m in SIGNALS}, key=str
+    ):
+        own = {"signal": signal, "kind": kind} | ({"job": job} if job else {})
+        yield from _series(names.PRESENT, own, TIMES, 3.0)
+        yield from _series(names.USUAL, own, TIMES, 3.0)
     yield from _exposed((Path(__file__).parent / "data" / "churn.prom").read_text("utf-8"), CHURN)
     yield from _exposed(_detector(), DETECTOR)
     yield from _exposed(_notify(), {"job": "notify", "instance": "notify-0"})

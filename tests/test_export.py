@@ -76,7 +76,7 @@ def test_golden_text() -> None:
 def test_jobs_are_counted_where_something_is_usual() -> None:
     exposed = Exposed()
     jobs = ((("job", 'a"\\\n'),), (), (("job", "new"),), (("job", "gone"),))
-    seen, usual = np.array([[9, 1], [9, 0], [9, 2], [9, 0]]), np.array([3, 1, NAN, 0.0])
+    seen, usual = np.array([[0, 1], [0, 0], [2, 2], [0, 0]]), np.array([3, 1, NAN, 0.0])
     attendance = Attendance(jobs, seen, np.stack([usual * 0, usual], axis=1))
     for _ in range(2):
         exposed.exposition.publish({"rps": Published(SIGNAL, ROWS, NOW, attendance=attendance)})

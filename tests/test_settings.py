@@ -114,10 +114,10 @@ def test_gate_model_and_masks_of_a_signal(tmp_path: Path) -> None:
     (signal,) = own_signals(settings)
     assert (signal.model, signal.policy.timezone) == ("stl", "Europe/Berlin")
     assert signal.policy.sensitivity == 2
-    both = Mask.UNTAUGHT | Mask.MUTED
+    every = Mask.UNTAUGHT | Mask.MUTED | Mask.GATED
     alerts = r'ALERTS{alertstate="firing",alertname=~"DiskFull|Odd\\ \"1\""}'
     assert signal.conditions == (
-        Condition("when", both, "b > 1", gate=True),
+        Condition("when", every, "b > 1", gate=True),
         Condition("masks.train.0", Mask.UNTAUGHT, "deploying == 1"),
         # Midnight in Berlin.
         Condition("masks.train.1", Mask.UNTAUGHT, Span(1766530800, 1766829600)),

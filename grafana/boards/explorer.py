@@ -127,7 +127,7 @@ def explorer() -> dashboard.Dashboard:
                 "Series there now, and those usually there",
                 "Less than half of the usual ones for ten minutes is AnomalyNoData.",
                 query(f"anomaly_series_present{{{_SIGNAL}}}", legend="{{job}} now"),
-                query(f"anomaly_series_usual{{{_SIGNAL}}}", legend="{{job}} usually"),
+                query(f"anomaly_series_usual{{{_SIGNAL}}}", "B", legend="{{job}} usually"),
                 span=24,
                 height=6,
             ).min(0)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.e2e
 STEP, DELAY, STEPS = 5, 2, 12
 DAY = 86_400
 # Samples are stored before their time, so that a busy machine has them when they are due.
-AHEAD = 10
+AHEAD = 20
 # Seconds a test may take.
 LONGEST = 600
 FIELDS = ("observed", "expected", "lower", "upper", "score", "state")
