@@ -14,6 +14,8 @@ FAR = 4.0
 SHARE = 0.8
 # ... and it has to have as many samples.
 LEAST_SAMPLES = 3
+# With less history what looks like an incident may be a Monday.
+LEAST_SECONDS = 14 * DAY
 # What has lasted longer is learnt.
 LONGEST = DAY // 4
 
@@ -31,13 +33,14 @@ def under_way(history: SeriesMatrix, baseline: Baseline) -> Int:
     Returns
     -------
     int64[S]
-        0 where there is none; no more than half a day's.
+        0 where there is none, or less than two weeks of history; six hours' at most.
     """
     n = min(LONGEST // history.step, history.values.shape[1])
     newest_first = slice(None, -n - 1, -1)
     x, expected = history.values[:, newest_first], baseline.expected[:, newest_first]
     z = (x - expected) / (baseline.scale[:, None] * _widening(expected, baseline.growth))
-    return np.maximum(_lasting(z > FAR, z == z), _lasting(z < -FAR, z == z))
+    run = np.maximum(_lasting(z > FAR, z == z), _lasting(z < -FAR, z == z))
+    return np.where(baseline.seconds >= LEAST_SECONDS, run, 0)
 
 
 def _lasting(far: Bool, known: Bool) -> Int:

@@ -40,7 +40,7 @@ def naive_run(z: list[float]) -> int:
     st.integers(0, 40),
 )
 def test_the_run_is_that_of_a_plain_loop(tail: list[float], more: int) -> None:
-    times = grid(3, 300)
+    times = grid(15, 300)
     base = seasonal.fit(matrix(times, {labels(job="a"): traffic(times)}))
     z = np.zeros(len(times))
     z[-len(tail) - more :] = [*tail, *[6.0] * more]
@@ -68,6 +68,13 @@ def test_a_new_fit_does_not_end_an_incident(factor: float, hours: int) -> None:
     assert on[:, (at >= since + 600) & (at < end)].mean() > 0.99
     # Over as soon as any.
     assert not on[:, (at >= end + 600) & (at < end + 3600)].any()
+
+
+def test_with_a_week_of_history_a_monday_is_no_incident() -> None:
+    times = grid(8, 300)
+    rows = {labels(job="a"): traffic(times) * np.where(times >= times[-1] - 7200, 3.0, 1.0)}
+    history = matrix(times, rows)
+    assert under_way(history, seasonal.fit(history)).tolist() == [0]
 
 
 def test_a_daily_job_that_runs_at_the_boundary_is_no_incident() -> None:

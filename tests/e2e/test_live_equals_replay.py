@@ -41,7 +41,8 @@ class Minute:
         self.broken_from = sys.maxsize
         self.written = int(time.time()) // STEP * STEP
         recent = np.arange(self.written - 2 * DAY, self.written + 1, STEP)
-        past = np.arange(self.written - 9 * DAY, recent[0], 300) // STEP * STEP
+        # Three weeks: with one a Monday is news after a weekend.
+        past = np.arange(self.written - 22 * DAY, recent[0], 300) // STEP * STEP
         coming = np.arange(self.written + STEP, self.written + LONGEST, STEP)
         # At once: noise drawn anew for each sample to come would be the same for all of them.
         self._times = np.concatenate([past, recent, coming])
@@ -51,7 +52,7 @@ class Minute:
             "prometheus": {"url": server.url},
             "step": f"{STEP}s",
             "delay": f"{DELAY}s",
-            "history": "7d",
+            "history": "21d",
             "listen": f"127.0.0.1:{port}",
             "signals": [{"name": "rps", "kind": "traffic", "query": "rps"}],
         }
@@ -155,20 +156,19 @@ def test_a_live_minute_is_what_its_replay_says(minute: Minute, tmp_path: Path) -
         numbers = {name: float(row[name]) for name in FIELDS if row[name]}
         replay[job, int(row["timestamp"])] = numbers
     assert {key: replay[key] for key in live} == live
-    # One job broke off, and is anomalous; the alert of the shipped rules is on its way for it.
-    anomalous = {(job, at) for (job, at), row in live.items() if row["state"] == 1}
-    assert {job for job, _ in anomalous} == {"a"}
-    alerts = {(row["series"], int(row["timestamp"])) for row in said if row["alert"] == "1"}
-    assert {at for _, at in alerts} >= {at for _, at in anomalous}
-    assert all('job="a"' in series for series, _ in alerts)
+    # One job broke off, and is anomalous; the alert of the shipped rules is on its way for it. The
+    # other's noise, anew every five seconds, may be news for a step or two.
+    anomalous = {at for (job, at), row in live.items() if row["state"] == 1 and job == "a"}
+    assert max(anomalous) == steps[-1]
+    alerts = {int(r["timestamp"]) for r in said if r["alert"] == "1" and 'job="a"' in r["series"]}
+    assert alerts >= anomalous
     known: list[dict[str, Any]] = httpx.get(
         f"{minute.server.url}/api/v1/alerts", trust_env=False
     ).json()["data"]["alerts"]
-    (alert,) = known
+    (alert,) = (one for one in known if one["labels"]["job"] == "a")
     assert alert["labels"]["alertname"] == "AnomalyTraffic"
-    assert alert["labels"]["job"] == "a"
     since = datetime.fromisoformat(alert["activeAt"][:19] + "+00:00").timestamp()
-    assert since >= min(at for _, at in alerts) + DELAY - 1
+    assert since >= min(alerts) + DELAY - 1
     # Nothing that is anomalous for less than the rule's `for` fires, there as here.
     assert alert["state"] == "pending"
     assert {row["firing"] for row in said} == {"0"}
